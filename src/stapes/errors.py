@@ -1,0 +1,300 @@
+"""The whole error tree.
+
+Every error that can reach a peer carries its OCI code word, its HTTP status (which is also the
+``code`` of a websocket ``ERROR`` message), the close code that follows that message, and whether
+trying again can help. The rim translates in two places only: ``server/refusals.py`` to an HTTP
+answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
+
+::
+
+    StapesError
+    ├── ApiError                                 told to the peer, by its public sentence only
+    │   ├── CannotParseRequestError         400  CannotParseRequest
+    │   ├── MissingParameterError           400  MissingParameter, names the field
+    │   ├── InvalidParameterError           400  InvalidParameter, names the field
+    │   ├── NotAuthenticatedError           401  NotAuthenticated, one public sentence for all
+    │   │   ├── AuthenticationTimeoutError       no authentication message in time
+    │   │   ├── AuthenticationExpectedError      something else came first
+    │   │   ├── SignatureError                   an OCI request signature that does not verify
+    │   │   │   ├── MalformedSignatureError
+    │   │   │   ├── UnknownKeyError
+    │   │   │   ├── ClockSkewError
+    │   │   │   ├── DigestMismatchError
+    │   │   │   ├── SignatureMismatchError
+    │   │   │   └── SignatureTargetError         signed for another service's path or method
+    │   │   └── TokenError                       a session token that does not verify
+    │   │       ├── TokenMalformedError
+    │   │       ├── TokenAlgorithmError
+    │   │       ├── TokenKeyError
+    │   │       ├── TokenSignatureError
+    │   │       ├── TokenClaimError              missing or wrong claim
+    │   │       ├── TokenExpiredError
+    │   │       ├── TokenNotYetValidError
+    │   │       └── TokenCompartmentError
+    │   ├── NotAuthorizedOrNotFoundError    404  NotAuthorizedOrNotFound
+    │   ├── NotFoundError                   404  NotFound
+    │   ├── MethodNotAllowedError           405  MethodNotAllowed
+    │   ├── SessionIdleError                408  RequestTimeout
+    │   ├── InvalidatedRetryTokenError      409  InvalidatedRetryToken
+    │   ├── SessionLiveElsewhereError       409  IncorrectState
+    │   ├── PayloadTooLargeError            413  PayloadTooLarge
+    │   ├── TooManyRequestsError            429  TooManyRequests
+    │   ├── SessionLimitError               429  TooManyRequests, a limit of the session was reached
+    │   ├── InternalServerError             500  InternalServerError
+    │   ├── ServiceUnavailableError         503  ServiceUnavailable, not ready or no capacity
+    │   └── GoingAwayError                  503  ServiceUnavailable, the server is stopping
+    ├── EngineError                              an engine could not be loaded or failed
+    ├── StoreError                               the database could not be opened or written
+    ├── HomeError                                the home folder is missing, incomplete or unsafe
+    ├── AudioError                               audio that cannot be read or decoded
+    └── ClientError                              our own client: server away, refused, answer unreadable
+        ├── ServerUnreachableError
+        └── ServerRefusedError
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StapesError(Exception):
+    """Root of every error that Stapes raises on purpose. ``str()`` is for the log and the shell."""
+
+
+class ApiError(StapesError):
+    """An error that is told to the peer.
+
+    Attributes:
+        public: the sentence the peer may read; never holds a cause, key or token.
+        detail: the cause, for the log alone.
+    """
+
+    code: ClassVar[str] = "InternalServerError"
+    status: ClassVar[int] = 500
+    close_code: ClassVar[int] = 1008
+    retryable: ClassVar[bool] = False
+    sentence: ClassVar[str] = "An internal error occurred."
+
+    def __init__(self, detail: str = "", *, public: str | None = None) -> None:
+        self.public = self.sentence if public is None else public
+        self.detail = detail
+        super().__init__(detail or self.public)
+
+
+class CannotParseRequestError(ApiError):
+    """The body is not a JSON object, or a text frame is not the JSON it has to be."""
+
+    code, status, sentence = "CannotParseRequest", 400, "The request could not be parsed as JSON."
+
+
+class _NamedParameterError(ApiError):
+    """Tells the peer which parameter is at fault; the sentence is the public one."""
+
+    def __init__(self, public: str) -> None:
+        super().__init__(public, public=public)
+
+
+class MissingParameterError(_NamedParameterError):
+    """A required field is missing; the sentence names it."""
+
+    code, status = "MissingParameter", 400
+
+
+class InvalidParameterError(_NamedParameterError):
+    """A field has a wrong type, length or value; the sentence names it and what is allowed."""
+
+    code, status = "InvalidParameter", 400
+
+
+class NotAuthenticatedError(ApiError):
+    """Authentication is missing or wrong. The peer reads one sentence whatever the reason."""
+
+    code, status = "NotAuthenticated", 401
+    sentence = "The required information to complete authentication was missing or not correct."
+
+
+class AuthenticationTimeoutError(NotAuthenticatedError):
+    """No authentication message came in time (wire.md 6.6)."""
+
+
+class AuthenticationExpectedError(NotAuthenticatedError):
+    """Audio or another message came before the authentication message."""
+
+
+class SignatureError(NotAuthenticatedError):
+    """An OCI request signature that does not verify."""
+
+
+class MalformedSignatureError(SignatureError):
+    """The Authorization value cannot be parsed, or lacks a header that has to be signed."""
+
+
+class UnknownKeyError(SignatureError):
+    """The keyId names no API key of this server, or a disabled one."""
+
+
+class ClockSkewError(SignatureError):
+    """The signed date is more than five minutes off."""
+
+
+class DigestMismatchError(SignatureError):
+    """The body is not the one whose digest was signed."""
+
+
+class SignatureMismatchError(SignatureError):
+    """The signature does not verify with the key."""
+
+
+class SignatureTargetError(SignatureError):
+    """The signature was made for another method or path."""
+
+
+class TokenError(NotAuthenticatedError):
+    """A session token that does not verify."""
+
+
+class TokenMalformedError(TokenError):
+    """Not a JWT, or one over the size limit."""
+
+
+class TokenAlgorithmError(TokenError):
+    """Its header names another algorithm than the one in the settings."""
+
+
+class TokenKeyError(TokenError):
+    """Its header names no key of this server."""
+
+
+class TokenSignatureError(TokenError):
+    """Its signature does not verify."""
+
+
+class TokenClaimError(TokenError):
+    """A claim is missing or wrong."""
+
+
+class TokenExpiredError(TokenError):
+    """Past its ``exp``."""
+
+
+class TokenNotYetValidError(TokenError):
+    """Before its ``nbf``."""
+
+
+class TokenCompartmentError(TokenError):
+    """The message names another compartment than the token."""
+
+
+class NotAuthorizedOrNotFoundError(ApiError):
+    """The resource does not exist or the caller has no grant for it: the peer cannot tell which."""
+
+    code, status = "NotAuthorizedOrNotFound", 404
+    sentence = "Authorization failed or the requested resource was not found."
+
+
+class NotFoundError(ApiError):
+    """No operation at this path."""
+
+    code, status, sentence = "NotFound", 404, "There is no such operation."
+
+
+class MethodNotAllowedError(ApiError):
+    """The path exists, with another method."""
+
+    code, status = "MethodNotAllowed", 405
+    sentence = "The method is not allowed for this path."
+
+
+class SessionIdleError(ApiError):
+    """No audio for longer than the idle limit."""
+
+    code, status = "RequestTimeout", 408
+    sentence = "No audio was received for longer than the idle limit."
+
+
+class InvalidatedRetryTokenError(ApiError):
+    """The retry token was used before with another body."""
+
+    code, status = "InvalidatedRetryToken", 409
+    sentence = "The retry token was already used for a different request."
+
+
+class SessionLiveElsewhereError(ApiError):
+    """Another socket of this session is live."""
+
+    code, status = "IncorrectState", 409
+    sentence = "The session is already open on another connection."
+
+
+class PayloadTooLargeError(ApiError):
+    """A body or frame over its limit."""
+
+    code, status, close_code = "PayloadTooLarge", 413, 1009
+    sentence = "The payload is larger than allowed."
+
+
+class TooManyRequestsError(ApiError):
+    """A rate limit or the tenancy's limit of live sessions was reached."""
+
+    code, status, retryable = "TooManyRequests", 429, True
+    sentence = "The limit was reached; try again later."
+
+
+class SessionLimitError(ApiError):
+    """The session has lasted as long as it may."""
+
+    code, status = "TooManyRequests", 429
+    sentence = "The session reached its limit."
+
+
+class InternalServerError(ApiError):
+    """Our fault; the cause is in the log only."""
+
+    code, status, close_code, retryable = "InternalServerError", 500, 1011, True
+
+
+class ServiceUnavailableError(ApiError):
+    """No capacity for another stream, or the service is not ready."""
+
+    code, status, close_code, retryable = "ServiceUnavailable", 503, 1013, True
+    sentence = "The service has no capacity for another stream right now; try again later."
+
+
+class GoingAwayError(ApiError):
+    """The server is stopping."""
+
+    code, status, close_code, retryable = "ServiceUnavailable", 503, 1001, True
+    sentence = "The server is stopping."
+
+
+class EngineError(StapesError):
+    """An engine could not be loaded, or failed while it decoded."""
+
+
+class StoreError(StapesError):
+    """The database could not be opened, migrated or written."""
+
+
+class HomeError(StapesError):
+    """The home folder is missing, incomplete, or readable by others."""
+
+
+class AudioError(StapesError):
+    """Audio that cannot be read or decoded."""
+
+
+class ClientError(StapesError):
+    """Something our own client could not do."""
+
+
+class ServerUnreachableError(ClientError):
+    """No server answers at the URL."""
+
+
+class ServerRefusedError(ClientError):
+    """The server answered with an error; ``code`` and ``status`` are its own."""
+
+    def __init__(self, message: str, *, code: str = "", status: int = 0) -> None:
+        self.code = code
+        self.status = status
+        super().__init__(message)
