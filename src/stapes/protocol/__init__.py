@@ -1,0 +1,1 @@
+"""The wire and the session: messages, parameters, events and the state machine. Pure."""

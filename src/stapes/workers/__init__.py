@@ -1,0 +1,1 @@
+"""The worker processes that own recognisers, and the pool that the server takes them from."""

@@ -1,0 +1,212 @@
+"""What can happen to a session, and what it then wants done.
+
+Events are named in the past tense and come from the socket, the clock, the authenticator, the
+recogniser or the server; effects are imperatives that the pump performs in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stapes.errors import ApiError
+from stapes.protocol.heard import PartialHeard, UtteranceHeard
+from stapes.protocol.messages import Authentication, Outgoing, Transcription
+from stapes.protocol.params import Params
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class TextArrived:
+    """A text frame of the peer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioArrived:
+    """A binary frame of the peer: audio in the session's encoding."""
+
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerClosed:
+    """The peer closed the socket, or it broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The authentication message was verified; what it grants travels with the session.
+
+    ``longest_session_ms`` and ``longest_audio_ms`` are limits of the token; None: the server's.
+    """
+
+    session_id: str
+    longest_session_ms: int | None = None
+    longest_audio_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationRefused:
+    """The authentication message was not accepted."""
+
+    error: ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class RecogniserTaken:
+    """A recogniser is ready for this session."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecogniserRefused:
+    """There is no recogniser: no capacity, or nothing installed that fits."""
+
+    error: ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class RecogniserFailed:
+    """The recogniser or its process broke while it was in use."""
+
+    error: ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class PartialArrived:
+    """The recogniser's current idea of the utterance."""
+
+    heard: PartialHeard
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceArrived:
+    """An utterance ended. ``is_answer``: it is the last word on the oldest open flush."""
+
+    heard: UtteranceHeard
+    is_answer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AudioHeard:
+    """The recogniser has taken in more audio: ``audio_bytes`` of it, with that much speech."""
+
+    audio_bytes: int
+    speech_ms: int
+    is_pending: bool  # an utterance has begun and has no final yet
+
+
+@dataclass(frozen=True, slots=True)
+class TimeElapsed:
+    """The clock ticked; posted at least every 100 ms or so."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody other than the peer ends the session; ``error`` is what the peer is told."""
+
+    error: ApiError
+
+
+Event = (
+    TextArrived
+    | AudioArrived
+    | PeerClosed
+    | Authenticated
+    | AuthenticationRefused
+    | RecogniserTaken
+    | RecogniserRefused
+    | RecogniserFailed
+    | PartialArrived
+    | UtteranceArrived
+    | AudioHeard
+    | TimeElapsed
+    | StopRequested
+)
+
+# Effects
+
+Ending = Literal["peer", "limit", "idle", "refused", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to the peer."""
+
+    message: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the socket with a code of RFC 6455 section 7.4."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Verify the message; answer with `Authenticated` or `AuthenticationRefused`."""
+
+    message: Authentication
+
+
+@dataclass(frozen=True, slots=True)
+class TakeRecogniser:
+    """Get a recogniser; answer with `RecogniserTaken` or `RecogniserRefused`."""
+
+    params: Params
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRecogniser:
+    """Give audio to the recogniser, in the session's encoding."""
+
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FlushRecogniser:
+    """End the utterance now; the recogniser answers with one `UtteranceArrived`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseReading:
+    """Read no more from the socket: TCP then slows the peer down."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeReading:
+    """Read from the socket again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFinal:
+    """Keep a final transcription; ``number`` counts from 1 within the stream."""
+
+    number: int
+    transcription: Transcription
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Let go of everything and account for the session; always the last effect."""
+
+    ending: Ending
+    audio_ms: int
+    speech_ms: int
+
+
+Effect = (
+    Send
+    | Close
+    | Authenticate
+    | TakeRecogniser
+    | FeedRecogniser
+    | FlushRecogniser
+    | PauseReading
+    | ResumeReading
+    | SaveFinal
+    | Finish
+)

@@ -1,0 +1,173 @@
+"""The query parameters of the socket: one table, and the parser that reads it.
+
+Source: `RealtimeParameters` of Oracle's "Speech API 20220101" specification; the old names
+``shortPauseInMs`` and ``longPauseInMs`` are those of early clients.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_plus
+
+from stapes.audio.encodings import Encoding, parse_encoding
+from stapes.errors import InvalidParameterError
+
+ORACLE_LANGUAGES = (
+    *("en-US", "es-ES", "pt-BR", "en-GB", "en-AU"),
+    *("en-IN", "hi-IN", "fr-FR", "de-DE", "it-IT"),
+)
+_WHISPER = """
+auto af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he
+hi hr ht hu hy id is it ja jv ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn
+no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi
+yo zh
+"""
+WHISPER_LANGUAGES = tuple(_WHISPER.split())
+
+Parse = Callable[[str, str], Any]
+
+
+def _choice(*allowed: str) -> Parse:
+    by_folded = {value.casefold(): value for value in allowed}
+
+    def parse(name: str, text: str) -> str:
+        try:
+            return by_folded[text.casefold()]
+        except KeyError:
+            raise InvalidParameterError(f"{name} must be one of {', '.join(allowed)}.") from None
+
+    return parse
+
+
+def _range(lowest: int, highest: int) -> Parse:
+    def parse(name: str, text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest:
+            return int(text)
+        raise InvalidParameterError(f"{name} must be a whole number from {lowest} to {highest}.")
+
+    return parse
+
+
+def _flag(name: str, text: str) -> bool:
+    return bool(_choice("true", "false")(name, text) == "true")
+
+
+def _encoding(_name: str, text: str) -> Encoding:
+    return parse_encoding(text)
+
+
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+def _customizations(name: str, text: str) -> tuple[dict[str, Any], ...]:
+    try:
+        listed = json.loads(text)
+    except (ValueError, RecursionError):
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise InvalidParameterError(f"{name} must be a JSON array of objects.")
+    return tuple(listed)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One row of the table: its name on the wire, its field in `Params`, and how it is read."""
+
+    name: str
+    attribute: str
+    parse: Parse
+    aliases: tuple[str, ...] = ()
+
+
+PARAMETERS = (
+    Parameter("encoding", "encoding", _encoding),
+    Parameter("isAckEnabled", "is_ack_enabled", _flag),
+    Parameter(
+        *("partialSilenceThresholdInMs", "partial_silence_ms", _range(0, 2000)),
+        aliases=("shortPauseInMs",),
+    ),
+    Parameter(
+        *("finalSilenceThresholdInMs", "final_silence_ms", _range(0, 5000)),
+        aliases=("longPauseInMs",),
+    ),
+    Parameter("stabilizePartialResults", "stabilize", _choice("NONE", "LOW", "MEDIUM", "HIGH")),
+    Parameter("modelType", "model_type", _choice("ORACLE", "WHISPER")),
+    Parameter("modelDomain", "model_domain", _choice("GENERIC", "MEDICAL")),
+    Parameter("languageCode", "language", _text),
+    Parameter("punctuation", "punctuation", _choice("NONE", "SPOKEN", "AUTO")),
+    Parameter("customizations", "customizations", _customizations),
+    Parameter("shouldIgnoreInvalidCustomizations", "ignore_customizations", _flag),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """What a client asked for. Defaults are the service's documented ones; times in ms."""
+
+    encoding: Encoding = field(default_factory=lambda: parse_encoding("audio/raw;rate=16000"))
+    is_ack_enabled: bool = False
+    partial_silence_ms: int = 0
+    final_silence_ms: int = 2000
+    stabilize: str = "NONE"
+    model_type: str = "ORACLE"
+    model_domain: str = "GENERIC"
+    language: str = ""
+    punctuation: str = "NONE"
+    customizations: tuple[dict[str, Any], ...] = ()
+    ignore_customizations: bool = False
+
+
+def split_query(query: str) -> dict[str, str]:
+    """Names and values of a raw query string. ``;`` is part of a value; the last of equals wins."""
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return {unquote_plus(name): unquote_plus(value) for name, _, value in pairs}
+
+
+def parse_params(query: str, content_type: str | None = None) -> Params:
+    """Parameters from the raw query string of the upgrade.
+
+    Args:
+        query: what follows ``?``, undecoded; may be empty or end in ``&``.
+        content_type: the upgrade's Content-Type, which older clients use in place of ``encoding``.
+
+    Raises:
+        InvalidParameterError: a value that is not allowed; the sentence names the parameter.
+    """
+    given = split_query(query)
+    if content_type and "encoding" not in given and content_type.startswith("audio/"):
+        given["encoding"] = content_type
+    values = {
+        row.attribute: row.parse(name, given[name])
+        for row in PARAMETERS
+        if (name := _name_used(row, given)) is not None
+    }
+    params = Params(**{**values, "language": _language(values)})
+    _check_customizations(params)
+    return params
+
+
+def _name_used(row: Parameter, given: Mapping[str, str]) -> str | None:
+    return next((name for name in (row.name, *row.aliases) if name in given), None)
+
+
+def _language(values: Mapping[str, Any]) -> str:
+    whisper = values.get("model_type") == "WHISPER"
+    code = values.get("language", "en" if whisper else "en-US")
+    if not whisper and code.casefold() == "en":
+        return "en-US"
+    language: str = _choice(*(WHISPER_LANGUAGES if whisper else ORACLE_LANGUAGES))(
+        "languageCode", code
+    )
+    return language
+
+
+def _check_customizations(params: Params) -> None:
+    if params.customizations and not params.ignore_customizations:
+        raise InvalidParameterError(
+            "customizations are not supported by this server; leave them out or set "
+            "shouldIgnoreInvalidCustomizations=true."
+        )

@@ -1,0 +1,518 @@
+"""The session: a pure state machine over one socket.
+
+`start` makes a session, `step` takes one event and returns the next session and the effects to
+perform. Everything that changes a session's state is in this file, and `TRANSITIONS` says which
+event may come in which phase. Nothing here reads a clock: ``now_ms`` is an argument, in ms on any
+clock that never goes back.
+
+Phases::
+
+    OPENED ──first text frame──▶ AUTHENTICATING ──▶ CONNECTING ──CONNECT──▶ STREAMING
+       └────────────any refusal: ERROR, close─────────────┴─────┐              │ peer closed, limit,
+                                                                ▼              ▼ stop: flush
+                                                             CLOSED ◀───── DRAINING
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, get_args
+
+from stapes.errors import (
+    ApiError,
+    AuthenticationExpectedError,
+    AuthenticationTimeoutError,
+    InternalServerError,
+    PayloadTooLargeError,
+    SessionIdleError,
+    SessionLimitError,
+)
+from stapes.protocol import results
+from stapes.protocol.events import (
+    AudioArrived,
+    AudioHeard,
+    Authenticate,
+    Authenticated,
+    AuthenticationRefused,
+    Close,
+    Effect,
+    Ending,
+    Event,
+    FeedRecogniser,
+    Finish,
+    FlushRecogniser,
+    PartialArrived,
+    PauseReading,
+    PeerClosed,
+    RecogniserFailed,
+    RecogniserRefused,
+    RecogniserTaken,
+    ResumeReading,
+    SaveFinal,
+    Send,
+    StopRequested,
+    TakeRecogniser,
+    TextArrived,
+    TimeElapsed,
+    UtteranceArrived,
+)
+from stapes.protocol.heard import PartialHeard
+from stapes.protocol.messages import (
+    AckAudio,
+    AckDetails,
+    Connect,
+    ErrorMessage,
+    Result,
+    Transcription,
+    is_final_requested,
+    parse_authentication,
+)
+from stapes.protocol.params import Params, parse_params
+
+PARTIAL_INTERVAL_MS = 100
+HELD_AUDIO_MS = 2000
+MOST_OPEN_FLUSHES = 32
+SHORTEST_WALL_SILENCE_MS = 1000
+"""A client that pauses between two packets has not stopped speaking: the wall clock waits at
+least this long, whatever the threshold, before it takes missing audio for silence."""
+
+
+class Phase(StrEnum):
+    """Where a session is in its life."""
+
+    OPENED = "opened"
+    AUTHENTICATING = "authenticating"
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The limits a server sets for all its sessions. Times in ms, sizes in bytes."""
+
+    authentication_timeout_ms: int = 10_000
+    idle_timeout_ms: int = 300_000
+    longest_session_ms: int = 4 * 3_600_000
+    drain_timeout_ms: int = 30_000
+    longest_text_bytes: int = 64 * 1024
+    longest_audio_bytes: int = 1024 * 1024
+    unheard_audio_ms: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything a session knows. Times in ms on the caller's clock, sizes in bytes."""
+
+    rules: Rules
+    query: str
+    content_type: str | None
+    opened_ms: int
+    phase: Phase = Phase.OPENED
+    session_id: str | None = None
+    params: Params = field(default_factory=Params)
+    longest_session_ms: int | None = None
+    longest_audio_ms: int | None = None
+    held: tuple[TextArrived | AudioArrived, ...] = ()
+    held_bytes: int = 0
+    frames: int = 0
+    audio_bytes: int = 0
+    heard_bytes: int = 0
+    speech_ms: int = 0
+    is_pending: bool = False
+    is_paused: bool = False
+    audio_at_ms: int = 0
+    flushes: tuple[str, ...] = ()  # why each open flush was made, oldest first
+    finals: int = 0
+    partial_text: str = ""
+    partial_at_ms: int = 0
+    partial_waiting: PartialHeard | None = None
+    farewell: ApiError | None = None
+    ending: Ending = "peer"
+    draining_since_ms: int = 0
+
+
+Step = tuple[Session, list[Effect]]
+
+
+def start(
+    *, query: str, content_type: str | None, now_ms: int, rules: Rules | None = None
+) -> Session:
+    """A session whose socket has just opened.
+
+    Args:
+        query: the raw query string of the upgrade.
+        content_type: its Content-Type header, if any.
+        now_ms: the caller's clock.
+        rules: the server's limits.
+    """
+    return Session(rules or Rules(), query, content_type, opened_ms=now_ms)
+
+
+def step(session: Session, event: Event, now_ms: int) -> Step:
+    """The next session and what to do, in order.
+
+    Never raises on anything that a peer sends. A pair that is not in `TRANSITIONS` is a mistake
+    of ours: it raises `InternalServerError`.
+    """
+    try:
+        rule = TRANSITIONS[session.phase, type(event)]
+    except KeyError:
+        raise InternalServerError(f"{type(event).__name__} in phase {session.phase}") from None
+    return rule(session, event, now_ms)
+
+
+# Before CONNECT
+
+
+def _authenticate(session: Session, event: TextArrived, _now_ms: int) -> Step:
+    if _is_too_long(session, event):
+        return _refuse(session, PayloadTooLargeError())
+    try:
+        message = parse_authentication(event.text)
+    except ApiError as error:
+        return _refuse(session, error)
+    return replace(session, phase=Phase.AUTHENTICATING), [Authenticate(message)]
+
+
+def _refuse_audio(session: Session, event: AudioArrived, _now_ms: int) -> Step:
+    if _is_too_long(session, event):
+        return _refuse(session, PayloadTooLargeError())
+    return _refuse(session, AuthenticationExpectedError("audio before authentication"))
+
+
+def _authenticated(session: Session, event: Authenticated, now_ms: int) -> Step:
+    known = replace(
+        session,
+        session_id=event.session_id,
+        longest_session_ms=event.longest_session_ms,
+        longest_audio_ms=event.longest_audio_ms,
+    )
+    try:
+        params = parse_params(session.query, session.content_type)
+    except ApiError as error:
+        return _refuse(known, error)
+    return replace(known, phase=Phase.CONNECTING, params=params), [TakeRecogniser(params)]
+
+
+def _hold(session: Session, event: TextArrived | AudioArrived, _now_ms: int) -> Step:
+    if _is_too_long(session, event):
+        return _refuse(session, PayloadTooLargeError())
+    size = len(event.audio) if isinstance(event, AudioArrived) else len(event.text)
+    held = replace(session, held=(*session.held, event), held_bytes=session.held_bytes + size)
+    limit = session.params.encoding.ms_to_bytes(HELD_AUDIO_MS)
+    is_full = held.held_bytes >= limit or len(held.held) >= MOST_OPEN_FLUSHES
+    return _pause(held) if is_full else (held, [])
+
+
+def _connect(session: Session, _event: RecogniserTaken, now_ms: int) -> Step:
+    assert session.session_id is not None
+    held = session.held
+    session = replace(
+        session, phase=Phase.STREAMING, held=(), held_bytes=0, audio_at_ms=now_ms, opened_ms=now_ms
+    )
+    effects: list[Effect] = [Send(Connect(session_id=session.session_id))]
+    for event in held:
+        session, more = step(session, event, now_ms)
+        effects += more
+    session, more = _set_reading(session, now_ms)
+    return session, effects + more
+
+
+def _refused(
+    session: Session, event: AuthenticationRefused | RecogniserRefused, _now_ms: int
+) -> Step:
+    return _refuse(session, event.error)
+
+
+def _check_authentication_time(session: Session, _event: TimeElapsed, now_ms: int) -> Step:
+    if now_ms - session.opened_ms < session.rules.authentication_timeout_ms:
+        return session, []
+    return _refuse(session, AuthenticationTimeoutError())
+
+
+def _refuse(session: Session, error: ApiError, ending: Ending = "refused") -> Step:
+    """End a session that has nothing to drain."""
+    return _finish(replace(session, farewell=error, ending=ending, held=()))
+
+
+def _leave(session: Session, _event: PeerClosed, _now_ms: int) -> Step:
+    return _finish(replace(session, held=()))
+
+
+# Streaming
+
+
+def _feed(session: Session, event: AudioArrived, now_ms: int) -> Step:
+    if _is_too_long(session, event):
+        return _drain(session, PayloadTooLargeError(), "refused", now_ms)
+    length = len(event.audio)
+    offset = session.audio_bytes
+    session = replace(
+        session,
+        frames=session.frames + 1,
+        audio_bytes=offset + length,
+        audio_at_ms=now_ms,
+    )
+    effects: list[Effect] = [FeedRecogniser(event.audio)]
+    if session.params.is_ack_enabled:
+        effects.append(Send(_ack(session, offset, length)))
+    session, more = _set_reading(session, now_ms)
+    effects += more
+    if session.longest_audio_ms is not None and _audio_ms(session) >= session.longest_audio_ms:
+        session, more = _drain(session, SessionLimitError("audio"), "limit", now_ms)
+        effects += more
+    return session, effects
+
+
+def _read_text(session: Session, event: TextArrived, now_ms: int) -> Step:
+    if _is_too_long(session, event):
+        return _drain(session, PayloadTooLargeError(), "refused", now_ms)
+    if not is_final_requested(event.text):
+        return session, []
+    session, effects = _flush(session, "request")
+    session, more = _set_reading(session, now_ms)
+    return session, effects + more
+
+
+def _show_partial(session: Session, event: PartialArrived, now_ms: int) -> Step:
+    return _send_partial(replace(session, partial_waiting=event.heard), now_ms)
+
+
+def _send_partial(session: Session, now_ms: int) -> Step:
+    """Send the waiting partial, unless one went out less than `PARTIAL_INTERVAL_MS` ago."""
+    heard = session.partial_waiting
+    if heard is None or now_ms - session.partial_at_ms < PARTIAL_INTERVAL_MS:
+        return session, []
+    session = replace(session, partial_waiting=None)
+    shown = results.partial(heard, session.params.stabilize)
+    if shown is None or shown.transcription == session.partial_text:
+        return session, []
+    session = replace(session, partial_text=shown.transcription, partial_at_ms=now_ms)
+    return session, [Send(_result(session, shown))]
+
+
+def _end_utterance(session: Session, event: UtteranceArrived, now_ms: int) -> Step:
+    why, flushes = "", session.flushes
+    if event.is_answer:
+        why, flushes = flushes[0], flushes[1:]
+    session = replace(session, flushes=flushes, partial_waiting=None, partial_text="")
+    session, effects = _send_final(session, event, is_wanted=why == "request")
+    session, more = _set_reading(session, now_ms)
+    return session, effects + more
+
+
+def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -> Step:
+    """Send and keep a final; an empty one is sent only when it was asked for, and never kept."""
+    shown = results.final(event.heard)
+    if not shown.tokens:
+        return session, [Send(_result(session, shown))] if is_wanted else []
+    session = replace(session, finals=session.finals + 1)
+    return session, [SaveFinal(session.finals, shown), Send(_result(session, shown))]
+
+
+def _note_heard(session: Session, event: AudioHeard, now_ms: int) -> Step:
+    session = replace(
+        session,
+        heard_bytes=session.heard_bytes + event.audio_bytes,
+        speech_ms=session.speech_ms + event.speech_ms,
+        is_pending=event.is_pending,
+    )
+    return _set_reading(session, now_ms)
+
+
+def _note_heard_late(session: Session, event: AudioHeard, _now_ms: int) -> Step:
+    return replace(session, speech_ms=session.speech_ms + event.speech_ms), []
+
+
+def _watch(session: Session, _event: TimeElapsed, now_ms: int) -> Step:
+    longest_ms = session.rules.longest_session_ms
+    if session.longest_session_ms is not None:
+        longest_ms = min(longest_ms, session.longest_session_ms)
+    if now_ms - session.opened_ms >= longest_ms:
+        return _drain(session, SessionLimitError("time"), "limit", now_ms)
+    silent_ms = 0 if session.is_paused else now_ms - session.audio_at_ms
+    if silent_ms >= session.rules.idle_timeout_ms:
+        return _drain(session, SessionIdleError(), "idle", now_ms)
+    if _has_gone_quiet(session, silent_ms):
+        return _flush(session, "silence")
+    return _send_partial(session, now_ms)
+
+
+def _has_gone_quiet(session: Session, silent_ms: int) -> bool:
+    """No audio comes, all that came is heard, and an utterance still waits for its silence."""
+    enough_ms = max(session.params.final_silence_ms, SHORTEST_WALL_SILENCE_MS)
+    is_heard = session.heard_bytes == session.audio_bytes
+    return session.is_pending and is_heard and not session.flushes and silent_ms >= enough_ms
+
+
+# The end
+
+
+def _peer_closed(session: Session, _event: PeerClosed, now_ms: int) -> Step:
+    return _drain(session, None, "peer", now_ms)
+
+
+def _stop(session: Session, event: StopRequested, now_ms: int) -> Step:
+    return _drain(session, event.error, "stopped", now_ms)
+
+
+def _stop_early(session: Session, event: StopRequested, _now_ms: int) -> Step:
+    return _refuse(session, event.error, "stopped")
+
+
+def _fail(session: Session, event: RecogniserFailed, _now_ms: int) -> Step:
+    return _refuse(session, event.error, "failed")
+
+
+def _drain(session: Session, farewell: ApiError | None, ending: Ending, now_ms: int) -> Step:
+    """Have what was heard recognised and kept; then say farewell and close."""
+    session = replace(
+        session,
+        phase=Phase.DRAINING,
+        farewell=farewell,
+        ending=ending,
+        draining_since_ms=now_ms,
+        partial_waiting=None,
+    )
+    session, effects = _pause(session)
+    session, more = _flush(session, "close")
+    return session, effects + more
+
+
+def _drained(session: Session, event: UtteranceArrived, _now_ms: int) -> Step:
+    why, flushes = "", session.flushes
+    if event.is_answer:
+        why, flushes = flushes[0], flushes[1:]
+    session, effects = _send_final(
+        replace(session, flushes=flushes), event, is_wanted=why == "request"
+    )
+    if why != "close":
+        return session, effects
+    session, more = _finish(session)
+    return session, effects + more
+
+
+def _check_drain_time(session: Session, _event: TimeElapsed, now_ms: int) -> Step:
+    if now_ms - session.draining_since_ms < session.rules.drain_timeout_ms:
+        return session, []
+    return _finish(replace(session, ending="failed"))
+
+
+def _finish(session: Session) -> Step:
+    effects: list[Effect] = []
+    error = session.farewell
+    if error is not None:
+        text = f"{error.code}: {error.public}"
+        message = ErrorMessage(session_id=session.session_id, code=error.status, message=text)
+        effects += [Send(message), Close(error.close_code)]
+    finish = Finish(session.ending, _audio_ms(session), session.speech_ms)
+    return replace(session, phase=Phase.CLOSED), [*effects, finish]
+
+
+def _ignore(session: Session, _event: Event, _now_ms: int) -> Step:
+    return session, []
+
+
+def _part(session: Session, _event: PeerClosed, _now_ms: int) -> Step:
+    return replace(session, farewell=None), []
+
+
+# Parts of several steps
+
+
+def _is_too_long(session: Session, event: TextArrived | AudioArrived) -> bool:
+    if isinstance(event, AudioArrived):
+        return len(event.audio) > session.rules.longest_audio_bytes
+    longest = session.rules.longest_text_bytes
+    return len(event.text) > longest or len(event.text.encode()) > longest
+
+
+def _flush(session: Session, why: str) -> Step:
+    return replace(session, flushes=(*session.flushes, why)), [FlushRecogniser()]
+
+
+def _pause(session: Session) -> Step:
+    if session.is_paused:
+        return session, []
+    return replace(session, is_paused=True), [PauseReading()]
+
+
+def _set_reading(session: Session, now_ms: int) -> Step:
+    """Stop reading while the recogniser is too far behind; read on when it has caught up.
+
+    The clocks of silence start anew on reading: what was not read was not silence.
+    """
+    limit = session.params.encoding.ms_to_bytes(session.rules.unheard_audio_ms)
+    unheard = session.audio_bytes - session.heard_bytes
+    if unheard >= limit or len(session.flushes) >= MOST_OPEN_FLUSHES:
+        return _pause(session)
+    is_behind = unheard > limit // 2 or len(session.flushes) > MOST_OPEN_FLUSHES // 2
+    if not session.is_paused or is_behind:
+        return session, []
+    return replace(session, is_paused=False, audio_at_ms=now_ms), [ResumeReading()]
+
+
+def _audio_ms(session: Session) -> int:
+    return session.params.encoding.bytes_to_ms(session.audio_bytes)
+
+
+def _ack(session: Session, offset: int, length: int) -> AckAudio:
+    assert session.session_id is not None
+    details = AckDetails(number=session.frames, offset=offset, length=length)
+    return AckAudio(session_id=session.session_id, details=details)
+
+
+def _result(session: Session, shown: Transcription) -> Result:
+    assert session.session_id is not None
+    return Result(session_id=session.session_id, transcriptions=(shown,))
+
+
+Rule = Callable[[Session, Any, int], Step]
+
+TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
+    (Phase.OPENED, TextArrived): _authenticate,
+    (Phase.OPENED, AudioArrived): _refuse_audio,
+    (Phase.OPENED, PeerClosed): _leave,
+    (Phase.OPENED, TimeElapsed): _check_authentication_time,
+    (Phase.OPENED, StopRequested): _stop_early,
+    (Phase.AUTHENTICATING, TextArrived): _hold,
+    (Phase.AUTHENTICATING, AudioArrived): _hold,
+    (Phase.AUTHENTICATING, PeerClosed): _leave,
+    (Phase.AUTHENTICATING, Authenticated): _authenticated,
+    (Phase.AUTHENTICATING, AuthenticationRefused): _refused,
+    (Phase.AUTHENTICATING, TimeElapsed): _check_authentication_time,
+    (Phase.AUTHENTICATING, StopRequested): _stop_early,
+    (Phase.CONNECTING, TextArrived): _hold,
+    (Phase.CONNECTING, AudioArrived): _hold,
+    (Phase.CONNECTING, PeerClosed): _leave,
+    (Phase.CONNECTING, RecogniserTaken): _connect,
+    (Phase.CONNECTING, RecogniserRefused): _refused,
+    (Phase.CONNECTING, RecogniserFailed): _fail,
+    (Phase.CONNECTING, TimeElapsed): _ignore,
+    (Phase.CONNECTING, StopRequested): _stop_early,
+    (Phase.STREAMING, TextArrived): _read_text,
+    (Phase.STREAMING, AudioArrived): _feed,
+    (Phase.STREAMING, PeerClosed): _peer_closed,
+    (Phase.STREAMING, RecogniserFailed): _fail,
+    (Phase.STREAMING, PartialArrived): _show_partial,
+    (Phase.STREAMING, UtteranceArrived): _end_utterance,
+    (Phase.STREAMING, AudioHeard): _note_heard,
+    (Phase.STREAMING, TimeElapsed): _watch,
+    (Phase.STREAMING, StopRequested): _stop,
+    (Phase.DRAINING, TextArrived): _ignore,
+    (Phase.DRAINING, AudioArrived): _ignore,
+    (Phase.DRAINING, PeerClosed): _part,
+    (Phase.DRAINING, RecogniserFailed): _fail,
+    (Phase.DRAINING, PartialArrived): _ignore,
+    (Phase.DRAINING, UtteranceArrived): _drained,
+    (Phase.DRAINING, AudioHeard): _note_heard_late,
+    (Phase.DRAINING, TimeElapsed): _check_drain_time,
+    (Phase.DRAINING, StopRequested): _ignore,
+    **{(Phase.CLOSED, event): _ignore for event in get_args(Event)},
+}
+"""Which event may come in which phase, and what then happens. The documentation's table is made
+from this one."""

@@ -1,0 +1,381 @@
+"""The websocket route and the pump: all the asyncio there is around a session.
+
+Socket, clock, recogniser and server post events to one inbox; one loop per session takes them
+through `stapes.protocol.session.step` and performs the effects. Nothing else touches a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import assert_never
+
+import structlog
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+
+from stapes.audio.encodings import ENCODINGS
+from stapes.engines.hearing import ListenerParams
+from stapes.engines.port import HearingParams
+from stapes.errors import (
+    ApiError,
+    InternalServerError,
+    ServiceUnavailableError,
+    StapesError,
+    TokenClaimError,
+)
+from stapes.protocol import session as machine
+from stapes.protocol.events import (
+    AudioArrived,
+    Authenticate,
+    Authenticated,
+    AuthenticationRefused,
+    Close,
+    Effect,
+    Event,
+    FeedRecogniser,
+    Finish,
+    FlushRecogniser,
+    PauseReading,
+    PeerClosed,
+    RecogniserRefused,
+    RecogniserTaken,
+    ResumeReading,
+    SaveFinal,
+    Send,
+    StopRequested,
+    TakeRecogniser,
+    TextArrived,
+    TimeElapsed,
+)
+from stapes.protocol.messages import Authentication, ErrorMessage, TokenAuthentication
+from stapes.protocol.params import Params
+from stapes.protocol.session import Phase, Rules
+from stapes.protocol.words import Word
+from stapes.server.authentication import grant_for_credentials, grant_for_token
+from stapes.server.deployment import Deployment
+from stapes.server.transport import PING
+from stapes.settings import Settings
+from stapes.store.port import FinalHeard, StreamClosed, StreamOpened
+from stapes.tokens.grant import Grant
+from stapes.workers.pool import Ear, Pool
+
+log = structlog.get_logger("stapes.stream")
+
+TICK_S = 0.1
+MOST_FRAMES_WAITING = 4
+MOST_EVENTS_WAITING = 4096
+_ENCODING_NAMES = {encoding: name for name, encoding in ENCODINGS.items()}
+
+
+async def transcribe(websocket: WebSocket) -> None:
+    """``/ws/transcribe/stream``: accept any upgrade, browsers cannot read a refused one."""
+    await Pump(websocket, websocket.app.state.deployment).run()
+
+
+route = WebSocketRoute("/ws/transcribe/stream", transcribe)
+
+
+class Pump:
+    """One socket's session."""
+
+    def __init__(self, websocket: WebSocket, deployment: Deployment) -> None:
+        self.ended = asyncio.Event()
+        self._websocket = websocket
+        self._deployment = deployment
+        self._settings = deployment.settings
+        self._inbox: asyncio.Queue[Event] = asyncio.Queue(MOST_EVENTS_WAITING)
+        self._places = asyncio.Semaphore(MOST_FRAMES_WAITING)
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._session = machine.start(
+            query=websocket.scope["query_string"].decode("latin-1"),
+            content_type=websocket.headers.get("content-type"),
+            now_ms=_now_ms(),
+            rules=_rules(self._settings),
+        )
+        self._grant: Grant | None = None
+        self._stream = 0
+        self._ear: Ear | None = None
+        self._ticked_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Serve the socket to its end. Every way out drains, saves and accounts."""
+        await self._websocket.accept()
+        reading = asyncio.create_task(self._read())
+        try:
+            while self._session.phase is not Phase.CLOSED:
+                await self._take(await self._next())
+        except Exception:  # a mistake of ours: the peer is told, the others go on
+            log.exception("pump failed", session=self._session.session_id)
+            await self._say_failed()
+        finally:
+            reading.cancel()
+            self._let_go()
+
+    def stop(self, error: ApiError) -> None:
+        """End the session from outside; the peer is told ``error``."""
+        self._post(StopRequested(error))
+
+    async def is_answering(self, timeout_s: float) -> bool:
+        """Whether the peer answers a ping."""
+        ping = self._websocket.scope["extensions"].get(PING)
+        return ping is not None and await ping(timeout_s)
+
+    # The inbox
+
+    async def _read(self) -> None:
+        while True:
+            await self._may_read.wait()
+            await self._places.acquire()
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                await self._inbox.put(PeerClosed())
+                return
+            audio = message.get("bytes")
+            event = TextArrived(message["text"]) if audio is None else AudioArrived(audio)
+            await self._inbox.put(event)
+
+    def _post(self, event: Event) -> None:
+        """Post from the recogniser or the server: bounded by the audio fed ahead."""
+        self._inbox.put_nowait(event)
+
+    async def _next(self) -> Event:
+        wait_s = self._ticked_at + TICK_S - time.monotonic()
+        with suppress(TimeoutError):
+            if wait_s > 0:
+                async with asyncio.timeout(wait_s):
+                    event = await self._inbox.get()
+                if isinstance(event, TextArrived | AudioArrived):
+                    self._places.release()
+                return event
+        self._ticked_at = time.monotonic()
+        return TimeElapsed()
+
+    async def _take(self, event: Event) -> None:
+        """One event through the session, and whatever its effects bring about at once."""
+        events = deque([event])
+        while events:
+            self._session, effects = machine.step(self._session, events.popleft(), _now_ms())
+            for effect in effects:
+                answer = await self._perform_safely(effect)
+                if answer is not None:
+                    events.append(answer)
+
+    # Effects
+
+    async def _perform_safely(self, effect: Effect) -> Event | None:
+        try:
+            return await self._perform(effect)
+        except StapesError as error:
+            log.error("session failed", session=self._session.session_id, cause=str(error))
+            return StopRequested(InternalServerError(str(error)))
+
+    async def _perform(self, effect: Effect) -> Event | None:  # noqa: C901 - one case an effect
+        match effect:
+            case Send(message):
+                return await self._send({"type": "websocket.send", "text": message.encode()})
+            case Close(code):
+                return await self._send({"type": "websocket.close", "code": code})
+            case Authenticate(message):
+                return await self._authenticate(message)
+            case TakeRecogniser(params):
+                return await self._take_recogniser(params)
+            case FeedRecogniser(audio):
+                self._held_ear.feed(audio)
+            case FlushRecogniser():
+                self._held_ear.flush()
+            case PauseReading():
+                self._may_read.clear()
+            case ResumeReading():
+                self._may_read.set()
+            case SaveFinal():
+                self._save_final(effect)
+            case Finish():
+                self._finish(effect)
+            case _:
+                assert_never(effect)
+        return None
+
+    async def _send(self, message: dict[str, object]) -> Event | None:
+        """Send, or learn that the peer is gone: it left, or reads nothing for too long."""
+        try:
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                await self._websocket._send(message)  # the state checks of send() have no use here
+        except (OSError, RuntimeError, TimeoutError):
+            return PeerClosed()
+        return None
+
+    async def _say_failed(self) -> None:
+        error = InternalServerError()
+        text = f"{error.code}: {error.public}"
+        message = ErrorMessage(session_id=self._session.session_id, code=error.status, message=text)
+        await self._send({"type": "websocket.send", "text": message.encode()})
+        await self._send({"type": "websocket.close", "code": error.close_code})
+
+    async def _authenticate(self, message: Authentication) -> Event:
+        try:
+            grant = self._verify(message)
+            await self._deployment.live.claim(grant.session_id, self)
+            self._grant = grant
+            await self._number_stream(grant)
+        except ApiError as error:
+            log.info("refused", code=error.code, cause=error.detail or error.public)
+            return AuthenticationRefused(error)
+        limits = grant.limits
+        return Authenticated(
+            grant.session_id,
+            _ms(limits.max_session_s) if limits else None,
+            _ms(limits.max_audio_s) if limits else None,
+        )
+
+    def _verify(self, message: Authentication) -> Grant:
+        now = datetime.now(UTC)
+        if isinstance(message, TokenAuthentication):
+            grant = grant_for_token(self._deployment, message.token, message.compartment_id, now)
+        else:
+            grant = grant_for_credentials(
+                self._deployment, message.headers, message.compartment_id, now
+            )
+        origin = self._websocket.headers.get("origin", "")
+        if grant.limits and grant.limits.origin and grant.limits.origin != origin.lower():
+            raise TokenClaimError("the token is for another origin")
+        return grant
+
+    async def _number_stream(self, grant: Grant) -> None:
+        stored = await asyncio.to_thread(self._deployment.store.last_stream, grant.session_id)
+        self._stream = self._deployment.live.next_stream(grant.session_id, stored)
+        if self._stream > 1 and grant.limits and grant.limits.single_use:
+            raise TokenClaimError("the token served its one opening")
+
+    async def _take_recogniser(self, params: Params) -> Event:
+        try:
+            self._check_limits(params)
+            self._ear = await self._pool.take(_listener_params(params), self._post)
+        except ApiError as error:
+            log.info("no recogniser", session=self._session.session_id, cause=str(error))
+            return RecogniserRefused(error)
+        self._save_opened(params)
+        return RecogniserTaken()
+
+    @property
+    def _pool(self) -> Pool:
+        if self._deployment.pool is None:
+            raise ServiceUnavailableError("no engine")
+        return self._deployment.pool
+
+    @property
+    def _held_ear(self) -> Ear:
+        assert self._ear is not None
+        return self._ear
+
+    def _check_limits(self, params: Params) -> None:
+        """A holder cannot widen what its token allows."""
+        limits = self._grant.limits if self._grant else None
+        if limits is None:
+            return
+        if limits.language_code and limits.language_code.lower() != params.language.lower():
+            raise TokenClaimError("the token is for another language")
+        if limits.model_type and limits.model_type != params.model_type:
+            raise TokenClaimError("the token is for another model type")
+
+    # What is kept
+
+    def _save_opened(self, params: Params) -> None:
+        grant = self._grant
+        assert grant is not None
+        self._deployment.writer.put(
+            StreamOpened(
+                grant.session_id,
+                self._stream,
+                tenancy_id=grant.tenancy_id,
+                compartment_id=grant.compartment_id,
+                user_id=grant.user_id,
+                opened_at=datetime.now(UTC),
+                params={**asdict(params), "encoding": _ENCODING_NAMES[params.encoding]},
+                engine=self._pool.capabilities.name,
+            )
+        )
+        log.info("stream opened", session=grant.session_id, stream=self._stream)
+
+    def _save_final(self, final: SaveFinal) -> None:
+        assert self._grant is not None
+        shown = final.transcription
+        self._deployment.writer.put(
+            FinalHeard(
+                self._grant.session_id,
+                self._stream,
+                number=final.number,
+                text=shown.transcription,
+                start_ms=shown.start_time_in_ms,
+                end_ms=shown.end_time_in_ms,
+                confidence=shown.confidence,
+                words=tuple(
+                    Word(each.token, each.start_time_in_ms, each.end_time_in_ms, each.confidence)
+                    for each in shown.tokens
+                ),
+                heard_at=datetime.now(UTC),
+            )
+        )
+
+    def _finish(self, finish: Finish) -> None:
+        if self._ear is None or self._grant is None:
+            return  # never opened: nothing to account for
+        self._deployment.writer.put(
+            StreamClosed(
+                self._grant.session_id,
+                self._stream,
+                closed_at=datetime.now(UTC),
+                reason=finish.ending,
+                audio_ms=finish.audio_ms,
+                speech_ms=finish.speech_ms,
+            )
+        )
+        log.info(
+            "stream closed",
+            session=self._grant.session_id,
+            stream=self._stream,
+            reason=finish.ending,
+            audio_ms=finish.audio_ms,
+        )
+
+    def _let_go(self) -> None:
+        if self._ear is not None:
+            self._ear.release()
+            self._ear = None
+        if self._grant is not None:
+            self._deployment.live.release(self._grant.session_id, self)
+        self.ended.set()
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _listener_params(params: Params) -> ListenerParams:
+    return ListenerParams(
+        encoding=_ENCODING_NAMES[params.encoding],
+        hearing=HearingParams(params.language, params.model_type, params.model_domain),
+        partial_silence_ms=params.partial_silence_ms,
+        final_silence_ms=params.final_silence_ms,
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        authentication_timeout_ms=int(settings.authentication_timeout_s * 1000),
+        idle_timeout_ms=int(settings.idle_timeout_s * 1000),
+        longest_session_ms=int(settings.longest_session_s * 1000),
+        drain_timeout_ms=int(settings.drain_timeout_s * 1000),
+        longest_text_bytes=settings.longest_text_frame_bytes,
+        longest_audio_bytes=settings.longest_audio_frame_bytes,
+        unheard_audio_ms=int(settings.unheard_audio_s * 1000),
+    )

@@ -1,0 +1,100 @@
+"""The websocket transport: uvicorn's, with three things that the wire asks for.
+
+It tells a peer why it is closed when a frame is too large (RFC 6455 close 1009 comes with an
+``ERROR`` before it), it does not take a peer for dead while we ourselves are not reading or its
+data is still coming, and it lets the server ping a peer on demand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame, Opcode
+
+from stapes.errors import PayloadTooLargeError
+from stapes.protocol.messages import ErrorMessage
+
+LINGER_S = 2.0
+"""How long what a peer still sends is read and dropped after its close frame went out: closing
+with unread data would reset the connection and take our last words with it."""
+
+PING = "stapes.ping"
+"""Name of the scope extension that holds `Transport.ping`."""
+
+
+class Transport(WebSocketsSansIOProtocol):
+    """One websocket connection."""
+
+    _heard_at = 0.0
+    _lingering = False
+    _asked: asyncio.Future[None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the peer."""
+        self._heard_at = self.loop.time()
+        if not self._lingering:
+            super().data_received(data)
+
+    def handle_connect(self, event: Any) -> None:
+        """The upgrade request: offer `ping` to the application."""
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            extensions = cast(dict[str, Any], self.scope["extensions"])
+            extensions[PING] = self.ping
+
+    def keepalive_timeout(self) -> None:
+        """No pong in time. A peer whose bytes we do not read, or that sends, is not gone."""
+        is_sending = self._heard_at > self.ping_sent_at
+        if not (self.read_paused or is_sending):
+            super().keepalive_timeout()
+            return
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        self.schedule_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """A pong: the answer to the keepalive's ping or to `ping`."""
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
+        super().handle_pong(event)
+
+    async def ping(self, timeout_s: float) -> bool:
+        """Whether the peer answers a ping, or sends anything, within ``timeout_s``."""
+        if self.disconnected or self.transport.is_closing():
+            return False
+        if self.read_paused:
+            return True  # we are the ones who do not listen
+        asked_at = self.loop.time()
+        self._asked = self.loop.create_future()
+        self.conn.send_ping(b"here?")
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._asked
+        except TimeoutError:
+            return self._heard_at > asked_at
+        return True
+
+    def handle_parser_exception(self) -> None:
+        """A frame that breaks the protocol. When it is too large, say so before the close."""
+        if not isinstance(self.conn.parser_exc, PayloadTooBig) or not self.handshake_complete:
+            super().handle_parser_exception()
+            return
+        error = PayloadTooLargeError()
+        message = ErrorMessage(code=error.status, message=f"{error.code}: {error.public}")
+        frame = Frame(Opcode.TEXT, message.encode().encode())
+        self.transport.write(frame.serialize(mask=False))
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": error.close_code, "reason": ""}
+        )
+        self.close_sent = True
+        self._linger()
+
+    def _linger(self) -> None:
+        self._lingering = True
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(LINGER_S, self.transport.close)
