@@ -45,9 +45,10 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     │   └── GoingAwayError                  503  ServiceUnavailable, the server is stopping
     ├── EngineError                              an engine could not be loaded or failed
     ├── StoreError                               the database could not be opened or written
+    │   └── RecordRefusedError                   a record that can never be written
     ├── HomeError                                the home folder is missing, incomplete or unsafe
     ├── AudioError                               audio that cannot be read or decoded
-    └── ClientError                              our own client: server away, refused, answer unreadable
+    └── ClientError                              our own client: server away or refused
         ├── ServerUnreachableError
         └── ServerRefusedError
 """
@@ -114,7 +115,7 @@ class NotAuthenticatedError(ApiError):
 
 
 class AuthenticationTimeoutError(NotAuthenticatedError):
-    """No authentication message came in time (wire.md 6.6)."""
+    """No authentication message came in time."""
 
 
 class AuthenticationExpectedError(NotAuthenticatedError):
@@ -273,6 +274,15 @@ class EngineError(StapesError):
 
 class StoreError(StapesError):
     """The database could not be opened, migrated or written."""
+
+
+class RecordRefusedError(StoreError):
+    """A record cannot be kept, however often it is tried: it breaks a rule of the data.
+
+    A second token, stream, final or signing key of the same number; a final or an end of a stream
+    that was never opened; an identity whose tenancy or user does not exist; a value that is no
+    text, number, JSON or aware time where one belongs.
+    """
 
 
 class HomeError(StapesError):

@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     longest_session_s: float = Field(4 * 3600, gt=0, description="longest session, s")
     ping_interval_s: float = Field(20, gt=0, description="between server pings, s")
     ping_timeout_s: float = Field(20, gt=0, description="wait for a pong, s")
-    send_timeout_s: float = Field(20, gt=0, description="a peer that reads nothing for this is gone")
+    send_timeout_s: float = Field(
+        20, gt=0, description="a peer that reads nothing for this is gone"
+    )
     drain_timeout_s: float = Field(30, gt=0, description="longest wait for last words, s")
 
     longest_text_frame_bytes: int = Field(64 * 1024, gt=0, description="largest text frame")

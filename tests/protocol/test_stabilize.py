@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def test_what_is_shown_is_a_beginning_and_shrinks_with_the_level(words: list[Wor
     """A stricter level never shows more."""
     shown = [stabilize(words, level) for level in LEVELS]
     assert shown[0] == tuple(words)
-    for looser, stricter in zip(shown, shown[1:], strict=False):
+    for looser, stricter in pairwise(shown):
         assert looser[: len(stricter)] == stricter
 
 

@@ -77,11 +77,14 @@ class Policy:
 
 @dataclass(frozen=True)
 class Directory:
-    """A snapshot of everyone and everything that requests are checked against, by OCID."""
+    """A snapshot of everyone and everything that requests are checked against, by OCID.
+
+    API keys are by their user's OCID and their fingerprint.
+    """
 
     tenancies: dict[str, Tenancy] = field(default_factory=dict)
     compartments: dict[str, Compartment] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
-    api_keys: dict[tuple[str, str], ApiKey] = field(default_factory=dict)  # (user OCID, fingerprint)
+    api_keys: dict[tuple[str, str], ApiKey] = field(default_factory=dict)

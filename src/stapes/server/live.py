@@ -1,4 +1,4 @@
-"""The sessions that are live in this process: one socket each."""
+"""The sockets that are open in this process, and the sessions they hold: one socket each."""
 
 from __future__ import annotations
 
@@ -30,11 +30,16 @@ class LiveSessions:
     """Who is live, by session id, and how many streams each recent session has had."""
 
     def __init__(self) -> None:
+        self._open: set[LiveSession] = set()
         self._live: dict[str, LiveSession] = {}
         self._streams: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._live)
+
+    def enter(self, session: LiveSession) -> None:
+        """A socket opened; it has no session id yet."""
+        self._open.add(session)
 
     async def claim(self, session_id: str, session: LiveSession) -> None:
         """Make ``session`` the one live socket of its id.
@@ -47,11 +52,13 @@ class LiveSessions:
                 raise SessionLiveElsewhereError()
             other.stop(SessionLiveElsewhereError())
             await other.ended.wait()
+            self.leave(other, session_id)
         self._live[session_id] = session
 
-    def release(self, session_id: str, session: LiveSession) -> None:
-        """The session has ended."""
-        if self._live.get(session_id) is session:
+    def leave(self, session: LiveSession, session_id: str | None) -> None:
+        """The socket is done with, and with it the session it held."""
+        self._open.discard(session)
+        if session_id is not None and self._live.get(session_id) is session:
             del self._live[session_id]
 
     def next_stream(self, session_id: str, stored: int) -> int:
@@ -64,8 +71,8 @@ class LiveSessions:
         return number
 
     async def drain(self) -> None:
-        """End every session, after what it heard is recognised and kept, and wait for them."""
-        sessions = list(self._live.values())
+        """End every socket, after what it heard is recognised and kept, and wait for them."""
+        sessions = list(self._open)
         for session in sessions:
             session.stop(GoingAwayError())
         await asyncio.gather(*(session.ended.wait() for session in sessions))

@@ -24,7 +24,6 @@ from stapes.engines.port import HearingParams
 from stapes.errors import (
     ApiError,
     InternalServerError,
-    ServiceUnavailableError,
     StapesError,
     TokenClaimError,
 )
@@ -62,7 +61,7 @@ from stapes.server.transport import PING
 from stapes.settings import Settings
 from stapes.store.port import FinalHeard, StreamClosed, StreamOpened
 from stapes.tokens.grant import Grant
-from stapes.workers.pool import Ear, Pool
+from stapes.workers.pool import Ear
 
 log = structlog.get_logger("stapes.stream")
 
@@ -105,17 +104,23 @@ class Pump:
 
     async def run(self) -> None:
         """Serve the socket to its end. Every way out drains, saves and accounts."""
-        await self._websocket.accept()
-        reading = asyncio.create_task(self._read())
+        self._deployment.live.enter(self)
         try:
-            while self._session.phase is not Phase.CLOSED:
-                await self._take(await self._next())
+            await self._websocket.accept()
+            await self._serve()
         except Exception:  # a mistake of ours: the peer is told, the others go on
             log.exception("pump failed", session=self._session.session_id)
             await self._say_failed()
         finally:
-            reading.cancel()
             self._let_go()
+
+    async def _serve(self) -> None:
+        reading = asyncio.create_task(self._read())
+        try:
+            while self._session.phase is not Phase.CLOSED:
+                await self._take(await self._next())
+        finally:
+            reading.cancel()
 
     def stop(self, error: ApiError) -> None:
         """End the session from outside; the peer is told ``error``."""
@@ -255,18 +260,12 @@ class Pump:
     async def _take_recogniser(self, params: Params) -> Event:
         try:
             self._check_limits(params)
-            self._ear = await self._pool.take(_listener_params(params), self._post)
+            self._ear = await self._deployment.pool.take(_listener_params(params), self._post)
         except ApiError as error:
             log.info("no recogniser", session=self._session.session_id, cause=str(error))
             return RecogniserRefused(error)
         self._save_opened(params)
         return RecogniserTaken()
-
-    @property
-    def _pool(self) -> Pool:
-        if self._deployment.pool is None:
-            raise ServiceUnavailableError("no engine")
-        return self._deployment.pool
 
     @property
     def _held_ear(self) -> Ear:
@@ -297,7 +296,7 @@ class Pump:
                 user_id=grant.user_id,
                 opened_at=datetime.now(UTC),
                 params={**asdict(params), "encoding": _ENCODING_NAMES[params.encoding]},
-                engine=self._pool.capabilities.name,
+                engine=self._deployment.pool.capabilities.name,
             )
         )
         log.info("stream opened", session=grant.session_id, stream=self._stream)
@@ -347,8 +346,8 @@ class Pump:
         if self._ear is not None:
             self._ear.release()
             self._ear = None
-        if self._grant is not None:
-            self._deployment.live.release(self._grant.session_id, self)
+        session_id = self._grant.session_id if self._grant else None
+        self._deployment.live.leave(self, session_id)
         self.ended.set()
 
 

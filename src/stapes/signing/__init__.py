@@ -1,0 +1,1 @@
+"""OCI request signatures, version 1: take apart, check and make them. Pure."""

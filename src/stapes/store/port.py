@@ -1,7 +1,8 @@
 """The store port: what is kept, and how it is asked for.
 
 Synchronous. One writer thread (`stapes.store.writer.Writer`) owns every write of a server and
-makes them in batches; the streaming path reads nothing from here. Times are UTC and aware.
+makes them in batches; the streaming path reads nothing from here. Times are UTC and aware, and
+kept to the microsecond.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ DefinedTags = dict[str, dict[str, str | int | bool]]
 class TokenIssued:
     """A session token was minted. The token itself is never kept; its claims are.
 
-    ``caller_id`` and ``retry_token`` are set when the request carried an ``opc-retry-token``;
-    ``body_sha256`` tells an equal request from another one. Signing ``claims`` again with the
+    ``retry_token`` is set when the request carried an ``opc-retry-token``;
+    ``body_sha256`` then tells an equal request from another one. Signing ``claims`` again with the
     key ``kid`` gives the same token, byte for byte (Ed25519 is deterministic, RFC 8032).
     """
 
@@ -83,7 +84,10 @@ class FinalHeard:
 
 @dataclass(frozen=True, slots=True)
 class StreamClosed:
-    """A stream ended. ``reason`` is one word: peer, limit, idle, drain, error, shutdown."""
+    """A stream ended. ``reason`` is one word: peer, limit, idle, drain, error, shutdown.
+
+    A stream that was continued ends more than once; the last end counts.
+    """
 
     session_id: str
     stream: int
@@ -108,7 +112,10 @@ Record = TokenIssued | StreamOpened | FinalHeard | StreamClosed | SigningKeyAdde
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """One stream of a session, for lists. ``closed_at`` is None while it is live or was cut off."""
+    """One stream of a session, for lists. ``closed_at`` is None while it is live or was cut off.
+
+    ``audio_ms`` is 0 until then. ``freeform_tags`` are those of the session's token.
+    """
 
     session_id: str
     stream: int
@@ -127,7 +134,11 @@ class Store(Protocol):
     """Where Stapes keeps what must outlive the process. Every method may raise `StoreError`."""
 
     def write(self, records: Sequence[Record]) -> None:
-        """Write all records in one transaction, in order. Identity records replace by key."""
+        """Write all records in one transaction, in order. Identity records replace by key.
+
+        Raises `RecordRefusedError` when one of them can never be written, and `StoreError` when
+        none can be at the moment. Either way nothing was written.
+        """
         ...
 
     def directory(self) -> Directory:
@@ -139,7 +150,7 @@ class Store(Protocol):
         ...
 
     def retried_since(self, since: datetime) -> list[TokenIssued]:
-        """Tokens issued at or after ``since`` for requests that carried a retry token."""
+        """Tokens issued at or after ``since`` on a request with a retry token, oldest first."""
         ...
 
     def last_stream(self, session_id: str) -> int:
@@ -147,7 +158,7 @@ class Store(Protocol):
         ...
 
     def streams(self, *, limit: int = 50, session_id: str | None = None) -> list[StreamSummary]:
-        """Streams, newest first."""
+        """Streams, newest first; ``limit`` at least 0."""
         ...
 
     def finals(self, session_id: str, stream: int | None = None) -> list[FinalHeard]:

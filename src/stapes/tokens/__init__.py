@@ -1,0 +1,1 @@
+"""Session tokens: what they grant, how they are minted and verified, their public keys. Pure."""

@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -90,7 +90,8 @@ class Ear:
             self.fail(json.loads(payload))
 
     def fail(self, cause: str) -> None:
-        """The stream's recogniser is gone."""
+        """The stream's recogniser is gone; the peer is not told why."""
+        log.error("recogniser failed", pid=self._link.pid, cause=cause)
         if self.opened.done():
             self._post(RecogniserFailed(InternalServerError(cause)))
         else:
@@ -123,8 +124,7 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape alone
 
     def data_received(self, data: bytes) -> None:
         for kind, stream, payload in self._reader.feed(data):
@@ -221,7 +221,7 @@ class Pool:
         self._template: _Template | None = None
         self._idle: deque[_Link] = deque()
         self._links: set[_Link] = set()
-        self._next_stream = 1
+        self.opened = 0  # streams ever opened; the newest one has this number
         self._tasks: set[asyncio.Task[None]] = set()
         self._filling = asyncio.Lock()
 
@@ -254,6 +254,11 @@ class Pool:
         """Process ids of the workers, the template's first."""
         template = [self._template.process.pid] if self._template else []
         return template + [link.pid for link in self._links]
+
+    @property
+    def busy_pids(self) -> list[int]:
+        """Process ids of the workers that serve a stream."""
+        return [link.pid for link in self._links if link.ears]
 
     async def take(self, params: ListenerParams, post: Post) -> Ear:
         """A recogniser for one stream.
@@ -298,7 +303,8 @@ class Pool:
 
     async def _open(self, params: ListenerParams, post: Post) -> Ear:
         link = await self._take_link()
-        stream, self._next_stream = self._next_stream, self._next_stream + 1
+        self.opened += 1
+        stream = self.opened
         ear = Ear(link, stream, post, lambda: self._released(link))
         link.ears[stream] = ear
         link.send(Kind.OPEN, stream, encode_params(params))

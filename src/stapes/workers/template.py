@@ -17,7 +17,8 @@ import sys
 from dataclasses import asdict
 from typing import Any, NoReturn
 
-from stapes.engines.port import Engine
+from stapes.engines.hearing import Listener, ListenerParams
+from stapes.engines.port import Engine, HearingParams
 from stapes.engines.registry import load_engine
 from stapes.errors import EngineError
 from stapes.workers import worker
@@ -28,9 +29,17 @@ REAP_INTERVAL_S = 0.5
 def main(engine_name: str, control_fd: int) -> int:
     """Load, tell what was loaded, fork on demand. Returns the exit code."""
     _ignore_stop_signals()
-    control = socket.socket(fileno=control_fd)
+    with socket.socket(fileno=control_fd) as control:
+        try:
+            return _load_and_serve(engine_name, control)
+        except ConnectionError:
+            return 0  # the server went away
+
+
+def _load_and_serve(engine_name: str, control: socket.socket) -> int:
     try:
         engine = load_engine(engine_name)
+        _warm(engine)
     except EngineError as error:
         _tell(control, failed=str(error))
         return 1
@@ -44,6 +53,15 @@ def _ignore_stop_signals() -> None:
     """Ctrl-C and service managers signal the whole group; the server decides when we end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _warm(engine: Engine) -> None:
+    """Hear half a second of silence: what is imported or allocated on first use is then shared."""
+    params = ListenerParams("audio/raw;rate=8000", HearingParams(), 0, 0)
+    listener = Listener(engine, params)
+    listener.accept(bytes(8000))
+    listener.flush()
+    listener.close()
 
 
 def _share_memory() -> None:

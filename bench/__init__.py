@@ -1,0 +1,1 @@
+"""Benchmarks, one module each; `bench.harness` is their frame."""

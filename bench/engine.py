@@ -1,0 +1,182 @@
+"""CPU and memory of the service beside those of PocketSphinx called directly, on the same audio.
+
+``scripts/bench engine [--manifest FILE] [--seconds N] [--json]``. The audio is speech of at least
+``--seconds`` (60), put together of the bundled samples or of a manifest's clips.
+
+* direct: one call on the whole audio, in a process of its own that has loaded already.
+* service: all processes of a server (socket, workers, resampling, voice activity, partials every
+  100 ms, store), which has loaded already, while one session takes the audio.
+* voice activity: Silero alone on the same audio, in a process of its own. Its share is taken from
+  the service's before the ratio.
+
+The two are measured in turn and the medians of three rounds are compared. Memory is the
+proportional set size of all processes of the server, while 1 and while 4 sessions are at the end
+of the same audio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from bench.harness import Bar, Report, cpu_s, pss_mb
+from bench.hearing import (
+    CHUNK_BYTES,
+    RATE_HZ,
+    bundled,
+    hear_directly,
+    hear_through_service,
+    read_manifest,
+)
+from stapes.audio.encodings import Pcm
+from stapes.cli.own_server import OwnServer, own_server
+from stapes.client.stream import Stream, open_stream
+
+ROUNDS = 3
+STREAMS = 4
+HIGHEST_RATIO = 1.15
+MOST_MB_PER_STREAM = 30.0
+SETTLE_S = 1.5  # a worker that ended is counted once its parent has waited for it
+
+
+def run(arguments: Sequence[str]) -> Report:
+    """Measure in turn; compare medians."""
+    asked = _parse(arguments)
+    pcm = _audio(asked.manifest, asked.seconds)
+    os.environ["STAPES_STREAMS"] = str(STREAMS)
+    with own_server() as server:
+        rounds = [_round(server, pcm) for _ in range(ROUNDS)]
+        memory_mb = asyncio.run(_memory(server, pcm))
+    return _report(len(pcm) / RATE_HZ, rounds, memory_mb)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("scripts/bench engine", description=__doc__)
+    parser.add_argument("--manifest", type=Path, help="clips with their texts, JSON lines")
+    parser.add_argument("--seconds", type=float, default=60, help="least length of the audio")
+    return parser.parse_args(arguments)
+
+
+def _audio(manifest: Path | None, seconds: float) -> Pcm:
+    clips = read_manifest(manifest) if manifest else bundled()
+    taken: list[Pcm] = []
+    for clip in cycle(clips):
+        taken.append(clip.pcm())
+        if sum(map(len, taken)) >= seconds * RATE_HZ:
+            return np.concatenate(taken)
+    raise SystemExit("the manifest has no English clips")
+
+
+def _round(server: OwnServer, pcm: Pcm) -> dict[str, float]:
+    """CPU seconds of each way, on the same audio, one after the other."""
+    direct = _in_own_process(_direct_cpu_s, pcm)
+    before = cpu_s(server.pid)
+    asyncio.run(hear_through_service(server, pcm))
+    time.sleep(SETTLE_S)
+    service = cpu_s(server.pid) - before
+    return {"direct": direct, "service": service, "vad": _in_own_process(_vad_cpu_s, pcm)}
+
+
+def _in_own_process(measure: Callable[[Pcm], float], pcm: Pcm) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, (pcm,))
+
+
+def _direct_cpu_s(pcm: Pcm) -> float:
+    hear_directly(pcm[:RATE_HZ])  # loads
+    return hear_directly(pcm)[1]
+
+
+def _vad_cpu_s(pcm: Pcm) -> float:
+    from stapes.engines.silero import SileroVoiceActivity
+
+    activity = SileroVoiceActivity()
+    windows = [
+        (pcm[start : start + 512] / 32768).astype(np.float32)
+        for start in range(0, len(pcm) - 511, 512)
+    ]
+    activity(windows[0])  # loads
+    began = time.process_time()
+    for window in windows:
+        activity(window)
+    return time.process_time() - began
+
+
+async def _memory(server: OwnServer, pcm: Pcm) -> dict[int, float]:
+    """PSS in MB by the number of sessions that have heard the audio and are still open."""
+    found = {}
+    async with AsyncExitStack() as stack:
+        for count in range(1, STREAMS + 1):
+            stream = await stack.enter_async_context(
+                open_stream(
+                    server.url,
+                    server.profile,
+                    compartment_id=server.profile.compartment,
+                    parameters={"isAckEnabled": "true"},
+                )
+            )
+            await _hear_and_stay(stream, pcm.tobytes())
+            found[count] = pss_mb(server.pid)
+    return found
+
+
+async def _hear_and_stay(stream: Stream, audio: bytes) -> None:
+    async def send() -> None:
+        for start in range(0, len(audio), CHUNK_BYTES):
+            await stream.send(audio[start : start + CHUNK_BYTES])
+        await stream.finish()
+
+    sending = asyncio.create_task(send())
+    async for result in stream:
+        if result.is_final and not result.words:
+            break
+    await sending
+
+
+def _report(
+    audio_s: float, rounds: Sequence[dict[str, float]], memory_mb: dict[int, float]
+) -> Report:
+    cpu = {name: statistics.median(each[name] for each in rounds) / audio_s for name in rounds[0]}
+    without_vad = cpu["service"] - cpu["vad"]
+    ratio = statistics.median((each["service"] - each["vad"]) / each["direct"] for each in rounds)
+    per_stream = (memory_mb[STREAMS] - memory_mb[1]) / (STREAMS - 1)
+    figures: dict[str, Any] = {
+        "audio_s": round(audio_s, 1),
+        "direct_cpu_s_per_audio_s": round(cpu["direct"], 4),
+        "service_cpu_s_per_audio_s": round(cpu["service"], 4),
+        "vad_cpu_s_per_audio_s": round(cpu["vad"], 4),
+        "ratio_without_vad": round(ratio, 3),
+        "pss_mb_by_streams": {str(count): round(mb, 1) for count, mb in memory_mb.items()},
+        "pss_mb_per_further_stream": round(per_stream, 1),
+    }
+    bars = [
+        Bar.at_most("service / direct, without voice activity", round(ratio, 3), HIGHEST_RATIO),
+        Bar.at_most("PSS per further stream, MB", round(per_stream, 1), MOST_MB_PER_STREAM),
+    ]
+    return Report("engine", figures, bars, _table(figures, without_vad))
+
+
+def _table(figures: dict[str, Any], without_vad: float) -> Table:
+    table = Table("figure", "value", title=f"{figures['audio_s']} s of audio, one session")
+    direct = figures["direct_cpu_s_per_audio_s"]
+    table.add_row("PocketSphinx direct, CPU s per audio s", f"{direct:.3f}")
+    service = figures["service_cpu_s_per_audio_s"]
+    table.add_row("whole service, CPU s per audio s", f"{service:.3f}")
+    table.add_row("  of it voice activity (Silero)", f"{figures['vad_cpu_s_per_audio_s']:.3f}")
+    table.add_row("  without voice activity", f"{without_vad:.3f}")
+    table.add_row("ratio without voice activity", f"{figures['ratio_without_vad']:.3f}")
+    for count, mb in figures["pss_mb_by_streams"].items():
+        table.add_row(f"PSS of all processes, {count} streams, MB", f"{mb:.1f}")
+    return table

@@ -1,0 +1,125 @@
+"""What benchmarks of hearing share: audio with its text, and the two ways to have it heard.
+
+*Direct* is PocketSphinx as a script would call it: a fresh decoder, the whole file at once. *The
+service* is a server in processes of its own, one session a file, over a websocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from stapes import samples
+from stapes.audio.encodings import Pcm
+from stapes.cli.own_server import OwnServer
+from stapes.client.stream import open_stream
+
+RATE_HZ = 16000
+CHUNK_BYTES = 3200
+IGNORED_SILENCE_MS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A file with what is spoken in it. ``set`` names the corpus it belongs to."""
+
+    path: Path
+    text: str
+    set: str
+
+    def pcm(self) -> Pcm:
+        """Its samples at 16 kHz, mono, shape ``(n,)``."""
+        read, rate = soundfile.read(self.path, dtype="float32", always_2d=True)
+        wide = soxr.resample(read.mean(axis=1), rate, RATE_HZ, quality="HQ")
+        pcm: Pcm = (np.clip(wide, -1, 1) * 32767).astype(np.int16)
+        return pcm
+
+
+def bundled() -> list[Clip]:
+    """The samples that come with Stapes."""
+    return [Clip(each.path, each.text, "bundled") for each in samples.load_all().values()]
+
+
+def read_manifest(path: Path, language: str = "en") -> list[Clip]:
+    """The clips of a manifest: one JSON object a line with file, transcript and language."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [
+        Clip(path.parent / row["file"], row["transcript"], Path(row["file"]).parts[0])
+        for row in rows
+        if row["language"] == language
+    ]
+
+
+# Direct
+
+
+@cache
+def _decoder() -> Any:
+    from pocketsphinx import Decoder
+
+    return Decoder(samprate=RATE_HZ, cmn="batch", loglevel="FATAL")
+
+
+def hear_directly(pcm: Pcm) -> tuple[str, float]:
+    """Text, and the CPU seconds it took, of one call on the whole audio."""
+    decoder = _decoder()
+    began = time.process_time()
+    decoder.start_utt()
+    decoder.process_raw(pcm.tobytes(), full_utt=True)
+    decoder.end_utt()
+    found = decoder.hyp()
+    return (found.hypstr if found else ""), time.process_time() - began
+
+
+def _hear_clip(clip: Clip) -> str:
+    return hear_directly(clip.pcm())[0]
+
+
+def texts_heard_directly(clips: Sequence[Clip], processes: int) -> Iterator[str]:
+    """The text of each clip in order, each by a decoder that has heard nothing else.
+
+    The decoder is loaded before the fork, and every process hears one clip: it finds the decoder
+    as it was loaded.
+    """
+    _decoder()
+    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
+        yield from pool.imap(_hear_clip, clips, chunksize=1)
+
+
+# Through the service
+
+
+async def hear_through_service(server: OwnServer, pcm: Pcm, **parameters: str) -> str:
+    """The finals of one session over the whole audio, joined; sent as fast as it is taken."""
+    async with open_stream(
+        server.url,
+        server.profile,
+        compartment_id=server.profile.compartment,
+        parameters={"isAckEnabled": "true", **parameters},
+    ) as stream:
+        sending = asyncio.create_task(_send(stream, pcm.tobytes()))
+        texts = []
+        async for result in stream:
+            if result.is_final and not result.words:
+                break
+            if result.is_final:
+                texts.append(result.text)
+        await sending
+    return " ".join(texts)
+
+
+async def _send(stream: Any, audio: bytes) -> None:
+    for start in range(0, len(audio), CHUNK_BYTES):
+        await stream.send(audio[start : start + CHUNK_BYTES])
+    await stream.finish()

@@ -1,0 +1,48 @@
+"""When words may be shown and when an utterance is over, by the audio's own clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SHORTEST_SILENCE_MS = 200
+"""Silence that is sure to be one and not the closure of a plosive."""
+
+LONGEST_HANGOVER_MS = 1000
+"""Pauses up to this stay in the recogniser: with them it keeps the context of the sentence."""
+
+LONGEST_UTTERANCE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Endpointer:
+    """The two silence thresholds of a stream, as rules.
+
+    Attributes:
+        partial_silence_ms: partials are shown only after this much silence; 0 shows them at once.
+        final_silence_ms: silence that ends an utterance; 0 means as soon as silence is sure.
+        longest_ms: an utterance is ended when it lasts this long.
+    """
+
+    partial_silence_ms: int
+    final_silence_ms: int
+    longest_ms: int = LONGEST_UTTERANCE_MS
+
+    @property
+    def hangover_ms(self) -> int:
+        """Silence that ends a speech segment.
+
+        Half of what ends the utterance, so that the recogniser has the other half for its last
+        pass and the final is ready when it is due.
+        """
+        return min(max(self.final_silence_ms // 2, SHORTEST_SILENCE_MS), LONGEST_HANGOVER_MS)
+
+    def partial_due(self, silence_ms: int) -> bool:
+        """Whether a changed text may be shown after this much silence."""
+        if self.partial_silence_ms >= self.final_silence_ms:
+            return False
+        return silence_ms >= self.partial_silence_ms
+
+    def final_due(self, silence_ms: int, length_ms: int) -> bool:
+        """Whether an utterance of this length, with this much silence after it, is over."""
+        enough = max(self.final_silence_ms, SHORTEST_SILENCE_MS)
+        return silence_ms >= enough or length_ms >= self.longest_ms

@@ -1,0 +1,158 @@
+"""Where speech begins and ends in a stream, by rules over a speech probability.
+
+One probability stands for a window of 512 samples at 16 kHz (32 ms), which is what the Silero
+voice activity detector takes. Nothing here depends on how the stream was cut into pieces.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stapes.audio.encodings import Pcm
+
+RATE_HZ = 16000
+WINDOW_SAMPLES = 512
+SAMPLES_PER_MS = RATE_HZ // 1000
+
+
+class VoiceActivity(Protocol):
+    """The probability of speech in the next window of one stream."""
+
+    def __call__(self, window: NDArray[np.float32], /) -> float:
+        """Probability 0..1 for samples of shape ``(512,)``, -1..1, that follow the last ones."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRules:
+    """When speech counts as begun and as ended.
+
+    Attributes:
+        start_probability: at or above it, speech has begun.
+        keep_probability: at or above it, speech that has begun goes on.
+        pre_roll_ms: audio before the begin that belongs to the segment.
+        hangover_ms: non-speech after which the segment has ended; it belongs to the segment.
+        longest_ms: a segment is cut when it lasts this long.
+    """
+
+    start_probability: float = 0.5
+    keep_probability: float = 0.35
+    pre_roll_ms: int = 500
+    hangover_ms: int = 300
+    longest_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """A segment begins at this sample, pre-roll included."""
+
+    at_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechContinued:
+    """More audio of the segment; speech was last heard before ``last_speech_sample``."""
+
+    pcm: Pcm
+    through_sample: int
+    last_speech_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The segment ends at this sample, hangover included."""
+
+    at_sample: int
+    last_speech_sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceContinued:
+    """Audio outside any segment, up to this sample."""
+
+    through_sample: int
+
+
+SegmentEvent = SpeechStarted | SpeechContinued | SpeechEnded | SilenceContinued
+
+
+class Segmenter:
+    """Cuts one stream into speech segments, window by window."""
+
+    def __init__(self, voice_activity: VoiceActivity, rules: SegmentRules | None = None) -> None:
+        self._voice_activity = voice_activity
+        self._rules = rules or SegmentRules()
+        self._pre_roll: deque[Pcm] = deque(
+            maxlen=max(1, self._rules.pre_roll_ms * SAMPLES_PER_MS // WINDOW_SAMPLES)
+        )
+        self._waiting = np.empty(0, np.int16)
+        self._through = 0
+        self._start: int | None = None
+        self._last_speech = 0
+
+    @property
+    def speaking(self) -> bool:
+        """Whether a segment is open."""
+        return self._start is not None
+
+    def accept(self, pcm: Pcm) -> Iterator[SegmentEvent]:
+        """Judge every window that ``pcm`` completes; exhaust the iterator before the next call."""
+        samples = np.concatenate((self._waiting, pcm))
+        whole = len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES
+        self._waiting = samples[whole:]
+        for window in samples[:whole].reshape(-1, WINDOW_SAMPLES):
+            yield from self._judge(window)
+
+    def flush(self) -> Iterator[SegmentEvent]:
+        """End the stream so far: hand out the unfinished window and end the open segment."""
+        rest, self._waiting = self._waiting, np.empty(0, np.int16)
+        self._through += len(rest)
+        if self._start is None:
+            self._pre_roll.append(rest)
+            return
+        if len(rest):
+            yield SpeechContinued(rest, self._through, self._last_speech)
+        yield from self.cut()
+
+    def cut(self) -> Iterator[SegmentEvent]:
+        """End the open segment where the stream stands, if there is one."""
+        if self._start is not None:
+            self._start = None
+            yield SpeechEnded(self._through, self._last_speech)
+
+    def _judge(self, window: Pcm) -> Iterator[SegmentEvent]:
+        self._through += WINDOW_SAMPLES
+        probability = self._voice_activity(window.astype(np.float32) / np.float32(32768))
+        if self._start is not None:
+            yield from self._go_on(window, probability)
+        elif probability >= self._rules.start_probability:
+            yield from self._begin(window)
+        else:
+            self._pre_roll.append(window)
+            yield SilenceContinued(self._through)
+
+    def _begin(self, window: Pcm) -> Iterator[SegmentEvent]:
+        pcm = np.concatenate((*self._pre_roll, window))
+        self._pre_roll.clear()
+        self._start = self._through - len(pcm)
+        self._last_speech = self._through
+        yield SpeechStarted(self._start)
+        yield SpeechContinued(pcm, self._through, self._last_speech)
+
+    def _go_on(self, window: Pcm, probability: float) -> Iterator[SegmentEvent]:
+        if probability >= self._rules.keep_probability:
+            self._last_speech = self._through
+        yield SpeechContinued(window, self._through, self._last_speech)
+        silence = self._through - self._last_speech
+        length = self._through - (self._start or 0)
+        if (
+            silence >= self._rules.hangover_ms * SAMPLES_PER_MS
+            or length >= self._rules.longest_ms * SAMPLES_PER_MS
+        ):
+            yield from self.cut()

@@ -1,0 +1,36 @@
+"""What every command says in the same way: failures in one line, and options that recur."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="OCI configuration file with the key to sign with.",
+        show_default="$OCI_CONFIG_FILE, ~/.stapes/oci/config or ~/.oci/config",
+    ),
+]
+ProfileName = Annotated[str, typer.Option("--profile", help="Profile of that file.")]
+Compartment = Annotated[
+    str | None,
+    typer.Option(
+        help="OCID of the compartment that the session belongs to.",
+        show_default="the profile's, else its tenancy",
+    ),
+]
+HomeFolder = Annotated[
+    Path | None,
+    typer.Option("--home", help="The home folder.", show_default="$STAPES_HOME or ~/.stapes"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+
+
+def fail(error: Exception | str) -> None:
+    """Say in one line on standard error what went wrong."""
+    typer.echo(f"Error: {' '.join(str(error).split())}", err=True)

@@ -1,0 +1,227 @@
+"""One stream's whole ear: bytes of audio in, partials and utterances out.
+
+Decoding, resampling, voice activity, segments, recognition and endpoints, in that order. Runs
+in a worker process. The audio's own clock decides everything, so the answers do not depend on
+how the bytes were cut or when they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import numpy as np
+
+from stapes.audio.encodings import Decoder, Pcm, parse_encoding
+from stapes.audio.endpoints import Endpointer
+from stapes.audio.resampling import Resampler
+from stapes.audio.segments import (
+    RATE_HZ,
+    SAMPLES_PER_MS,
+    WINDOW_SAMPLES,
+    Segmenter,
+    SegmentEvent,
+    SegmentRules,
+    SilenceContinued,
+    SpeechContinued,
+    SpeechEnded,
+    SpeechStarted,
+    VoiceActivity,
+)
+from stapes.engines.port import Engine, HearingParams, Segment
+from stapes.errors import EngineError
+from stapes.protocol.heard import Heard, PartialHeard, UtteranceHeard
+from stapes.protocol.words import Word
+
+BLOCK_SAMPLES = 3 * WINDOW_SAMPLES
+"""What the recogniser is given at a time: 96 ms, so partials come at most that often."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerParams:
+    """What a stream is listened to with; ``encoding`` is the parameter of the wire."""
+
+    encoding: str
+    hearing: HearingParams
+    partial_silence_ms: int
+    final_silence_ms: int
+
+
+class Listener:
+    """The ear of one stream."""
+
+    def __init__(
+        self, engine: Engine, params: ListenerParams, voice_activity: VoiceActivity | None = None
+    ) -> None:
+        """Open a recogniser; without ``voice_activity``, Silero judges what is speech.
+
+        Raises `InvalidParameterError` for an unknown encoding, `EngineError` when the engine
+        opens no recogniser.
+        """
+        if engine.capabilities.sample_rate_hz != RATE_HZ:
+            raise EngineError(f"the engine does not take {RATE_HZ} Hz")
+        self._decoder = Decoder(parse_encoding(params.encoding))
+        self._resampler = Resampler(self._decoder.encoding.rate_hz, RATE_HZ)
+        self._endpointer = Endpointer(params.partial_silence_ms, params.final_silence_ms)
+        self._segmenter = Segmenter(
+            voice_activity or _silero(), SegmentRules(hangover_ms=self._endpointer.hangover_ms)
+        )
+        self._recogniser = engine.open(params.hearing)
+        self._decoded_samples = 0
+        self._speech_samples = 0
+        self._now = 0
+        self._last_speech = 0
+        self._segment_start = 0
+        self._block: Pcm = np.empty(0, np.int16)
+        self._utterance = _Utterance()
+
+    @property
+    def heard_ms(self) -> int:
+        """Audio taken in so far: the stream's time."""
+        return self._decoded_samples * 1000 // self._decoder.encoding.rate_hz
+
+    @property
+    def speech_ms(self) -> int:
+        """Audio that was given to the recogniser so far."""
+        return self._speech_samples // SAMPLES_PER_MS
+
+    @property
+    def speaking(self) -> bool:
+        """Whether there is speech right now, its hangover included."""
+        return self._segmenter.speaking
+
+    @property
+    def pending(self) -> bool:
+        """Whether an utterance has begun and not ended."""
+        return self._utterance.begun_at is not None
+
+    def accept(self, audio: bytes) -> list[Heard]:
+        """Listen to more audio, any number of bytes. Raises `EngineError`."""
+        heard: list[Heard] = []
+        for event in self._segmenter.accept(self._resampled(audio)):
+            self._take(event)
+            heard += self._judge()
+        return heard
+
+    def flush(self) -> list[Heard]:
+        """End the utterance now; the last of the answer is its final, the only one in it.
+
+        Its words are empty when nothing was pending. The stream may go on.
+        """
+        self._take_all(self._segmenter.accept(self._resampler.flush()))
+        self._take_all(self._segmenter.flush())
+        return [self._final(self.heard_ms)]
+
+    def close(self) -> None:
+        """Let go of the recogniser. Safe to call twice."""
+        self._recogniser.close()
+
+    def _resampled(self, audio: bytes) -> Pcm:
+        pcm = self._decoder.decode(audio)
+        self._decoded_samples += len(pcm)
+        return self._resampler.resample(pcm)
+
+    def _take_all(self, events: Iterable[SegmentEvent]) -> None:
+        for event in events:
+            self._take(event)
+
+    def _take(self, event: SegmentEvent) -> None:
+        match event:
+            case SpeechStarted():
+                self._segment_start = event.at_sample
+            case SpeechContinued():
+                self._now = event.through_sample
+                self._last_speech = event.last_speech_sample
+                self._utterance.begin(self._segment_start)
+                self._feed(event.pcm)
+            case SpeechEnded():
+                self._drain()
+            case SilenceContinued():
+                self._now = event.through_sample
+            case _:
+                assert_never(event)
+
+    def _feed(self, pcm: Pcm) -> None:
+        self._speech_samples += len(pcm)
+        self._block = np.concatenate((self._block, pcm))
+        if len(self._block) >= BLOCK_SAMPLES:
+            self._recognise()
+
+    def _recognise(self) -> None:
+        block, self._block = self._block, np.empty(0, np.int16)
+        self._note(self._recogniser.accept(block))
+
+    def _drain(self) -> None:
+        self._recognise()
+        self._note(self._recogniser.drain())
+
+    def _note(self, segments: Sequence[Segment]) -> None:
+        for segment in segments:
+            words = tuple(self._on_timeline(word) for word in segment.words)
+            self._utterance.note(words, is_final=segment.is_final)
+
+    def _on_timeline(self, word: Word) -> Word:
+        offset, now = (sample // SAMPLES_PER_MS for sample in (self._segment_start, self._now))
+        return replace(
+            word,
+            start_ms=min(word.start_ms + offset, now),
+            end_ms=min(word.end_ms + offset, now),
+        )
+
+    def _judge(self) -> list[Heard]:
+        if self._utterance.begun_at is None:
+            return []
+        silence_ms = (self._now - self._last_speech) // SAMPLES_PER_MS
+        length_ms = (self._now - self._utterance.begun_at) // SAMPLES_PER_MS
+        if self._endpointer.final_due(silence_ms, length_ms):
+            self._take_all(self._segmenter.cut())
+            final = self._final(self._now // SAMPLES_PER_MS)
+            return [final] if final.words else []
+        if self._endpointer.partial_due(silence_ms) and self._utterance.changed():
+            return [PartialHeard(self._utterance.words, silence_ms)]
+        return []
+
+    def _final(self, through_ms: int) -> UtteranceHeard:
+        words, self._utterance = self._utterance.words, _Utterance()
+        start_ms, end_ms = (words[0].start_ms, words[-1].end_ms) if words else (through_ms,) * 2
+        return UtteranceHeard(words, through_ms - end_ms, start_ms, end_ms, through_ms)
+
+
+class _Utterance:
+    """The words between two finals: those of ended segments, and of the one that is running."""
+
+    def __init__(self) -> None:
+        self.begun_at: int | None = None
+        self._ended: tuple[Word, ...] = ()
+        self._running: tuple[Word, ...] = ()
+        self._shown: list[str] = []
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        return self._ended + self._running
+
+    def begin(self, at_sample: int) -> None:
+        """A speech segment that started here has audio; the first one begins the utterance."""
+        if self.begun_at is None:
+            self.begun_at = at_sample
+
+    def note(self, words: tuple[Word, ...], *, is_final: bool) -> None:
+        """Take what was heard of the running segment; its final words stay."""
+        self._running = words
+        if is_final:
+            self._ended, self._running = self.words, ()
+
+    def changed(self) -> bool:
+        """Whether the text differs from the last time this was true, and is not empty."""
+        text = [word.text for word in self.words]
+        changed = bool(text) and text != self._shown
+        if changed:
+            self._shown = text
+        return changed
+
+
+def _silero() -> VoiceActivity:
+    from stapes.engines.silero import SileroVoiceActivity
+
+    return SileroVoiceActivity()

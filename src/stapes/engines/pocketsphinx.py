@@ -1,0 +1,244 @@
+"""PocketSphinx behind the engine port: English, live, with no download.
+
+The decoder takes about 91 MB; loaded once before a fork, its pages are shared. It decodes with
+the interpreter lock held and keeps one utterance at a time, so a process serves one stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment
+from stapes.errors import EngineError
+from stapes.protocol.words import Word
+
+RATE_HZ = 16000
+FRAME_MS = 10
+FRAME_SAMPLES = RATE_HZ * FRAME_MS // 1000
+
+PRIME_SAMPLES = 4 * RATE_HZ
+"""Speech after which the cepstral mean of a stream is taken as known."""
+
+USUAL_MEANS = np.array(
+    [
+        [49.0, 0.0, 0.0, 6.0, -6.0, -2.0, -7.0, -2.0, -3.0, 0.0, 0.0, -1.0, 0.0],
+        [47.0, 34.0, -33.0, 41.0, -16.0, -3.0, 14.0, -20.0, 19.0, -11.0, -3.0, 6.0, -14.0],
+    ]
+)
+"""About the cepstral means of recordings of speech: of full band, and of telephone band."""
+
+USUAL_FRAMES = 60
+"""What the usual mean weighs against the frames of the stream."""
+
+MOST_FRAMES = 3000
+"""What the past weighs at most, so that a change of microphone is learnt."""
+
+_SURVIVAL = (
+    *((1500, 0.77), (700, 0.75), (500, 0.72), (400, 0.69)),
+    *((300, 0.62), (200, 0.58), (150, 0.46), (0, 0.30)),
+)  # behind at least so many ms: share of the words that stay
+_FILLER = re.compile(r"[<\[+]")
+_VARIANT = re.compile(r"\(\d+\)$")
+_SET_FRAMES = 500  # what a mean that is set weighs against the frames that follow it
+
+_CAPABILITIES = Capabilities(
+    name="pocketsphinx",
+    model_type="ORACLE",
+    model_domains=("GENERIC",),
+    languages=("en-US",),
+    sample_rate_hz=RATE_HZ,
+    streaming=True,
+    partials=True,
+    word_times=True,
+    confidence=True,
+    punctuation=False,
+    bias_phrases=False,
+    streams_per_process=1,
+    real_time_factor=0.45,
+    holds_interpreter_lock=True,
+)
+
+
+class CepstralMean:
+    """The mean of a stream's cepstra as known so far, measured by what the decoder reports.
+
+    The decoder's own live mean starts from the built-in one with the weight of five seconds, and
+    so stays wrong for long. What it reports is ``(set * 500 + sum of frames) / (500 + frames)``,
+    out of which the frames' own sum can be had.
+    """
+
+    def __init__(self) -> None:
+        self._frames = 0.0
+        self._total = np.zeros(USUAL_MEANS.shape[1])
+        self.values: NDArray[np.float64] = USUAL_MEANS[0]
+
+    def __str__(self) -> str:
+        """As the decoder takes it: the values with commas between."""
+        return ",".join(f"{value:.5f}" for value in self.values)
+
+    def learn(self, reported: str, pcm: Pcm) -> None:
+        """Take in what the decoder reports after ``pcm``, when ``values`` were set before it."""
+        frames = _sounding_frames(pcm)
+        mean = np.array([float(value) for value in reported.split(",")])
+        fade = min(1.0, MOST_FRAMES / (self._frames + frames + 1))
+        self._total += mean * (_SET_FRAMES + frames) - self.values * _SET_FRAMES
+        self._total *= fade
+        self._frames = (self._frames + frames) * fade
+        usual = self._usual()
+        self.values = (self._total + usual * USUAL_FRAMES) / (self._frames + USUAL_FRAMES)
+
+    def _usual(self) -> NDArray[np.float64]:
+        """The usual mean that is nearer; the lowest cepstra tell the bands apart."""
+        found = self._total / max(self._frames, 1.0)
+        distances = np.abs(USUAL_MEANS - found)[:, 1:4].sum(axis=1)
+        nearer: NDArray[np.float64] = USUAL_MEANS[int(np.argmin(distances))]
+        return nearer
+
+
+def _sounding_frames(pcm: Pcm) -> float:
+    """Frames that count: the decoder leaves digital silence out of its mean."""
+    whole = len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES
+    if whole == 0:
+        return len(pcm) / FRAME_SAMPLES * bool(pcm.any())
+    share = float(pcm[:whole].reshape(-1, FRAME_SAMPLES).any(axis=1).mean())
+    return len(pcm) / FRAME_SAMPLES * share
+
+
+class PocketSphinxEngine:
+    """The English model that comes with PocketSphinx, loaded once."""
+
+    def __init__(self) -> None:
+        """Load the model. Raises `EngineError`."""
+        try:
+            from pocketsphinx import Decoder
+
+            self._decoder = Decoder(samprate=RATE_HZ, cmn="live", loglevel="FATAL")
+        except Exception as error:
+            raise EngineError(f"PocketSphinx could not be loaded: {error}") from error
+        self._open: PocketSphinxRecogniser | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+        return _CAPABILITIES
+
+    def open(self, params: HearingParams) -> PocketSphinxRecogniser:
+        """Open the recogniser of one stream. Raises `EngineError` while another one is open."""
+        if params.language.casefold() not in {name.casefold() for name in _CAPABILITIES.languages}:
+            raise EngineError(f"PocketSphinx has no model for {params.language}")
+        if self._open is not None and not self._open.closed:
+            raise EngineError("PocketSphinx serves one stream a process, and one is open")
+        self._decoder.reinit_feat()  # nothing of the stream before stays in the front end
+        self._open = PocketSphinxRecogniser(self._decoder)
+        return self._open
+
+
+class PocketSphinxRecogniser:
+    """One stream's decoder.
+
+    Recognition depends much on the mean of the cepstra that is taken off every frame, and the
+    built-in one fits few microphones. So the mean of the stream is measured as it goes on, and
+    until `PRIME_SAMPLES` of speech have been heard, a segment is decoded once more with the mean
+    that was found by then: when that much is full, or when the segment ends before.
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        self.closed = False
+        self._decoder = decoder
+        self._samples = 0
+        self._held: list[Pcm] | None = []
+        self._heard = 0
+        self._mean = CepstralMean()
+        decoder.set_cmn(str(self._mean))
+        self._text: tuple[str, ...] = ()
+
+    def accept(self, pcm: Pcm) -> Sequence[Segment]:
+        """Decode; a partial when its words changed. Raises `EngineError`."""
+        if self.closed:
+            raise EngineError("the recogniser is closed")
+        if len(pcm) == 0:
+            return ()
+        if self._samples == 0:
+            self._decoder.start_utt()
+        self._samples += len(pcm)
+        self._heard += len(pcm)
+        self._decoder.process_raw(pcm.tobytes())
+        self._adapt(pcm)
+        if self._held is not None:
+            self._held.append(pcm)
+            if self._heard >= PRIME_SAMPLES:
+                self._prime()
+                self._held = None
+        return self._partial()
+
+    def drain(self) -> Sequence[Segment]:
+        """End the segment and return its final words."""
+        if self._samples == 0:
+            return ()
+        if self._held is not None:
+            self._prime()
+            self._held = []
+        self._decoder.end_utt()
+        self._decoder.set_cmn(str(self._mean))
+        words = self._words(final=True)
+        self._samples = 0
+        self._text = ()
+        return (Segment(words, is_final=True),)
+
+    def close(self) -> None:
+        """End the open utterance, so that the decoder is free for the next stream."""
+        if not self.closed and self._samples:
+            self._decoder.end_utt()
+        self.closed = True
+
+    def _adapt(self, pcm: Pcm) -> None:
+        self._mean.learn(self._decoder.get_cmn(True), pcm)
+        self._decoder.set_cmn(str(self._mean))
+
+    def _prime(self) -> None:
+        """Decode the segment so far again, normalised with the mean of all speech so far."""
+        audio = np.concatenate(self._held or [])
+        self._decoder.end_utt()
+        self._decoder.set_cmn(str(self._mean))
+        self._decoder.start_utt()
+        self._decoder.process_raw(audio.tobytes())
+        self._decoder.set_cmn(str(self._mean))
+
+    def _partial(self) -> Sequence[Segment]:
+        words = self._words(final=False)
+        text = tuple(word.text for word in words)
+        if text == self._text:
+            return ()
+        self._text = text
+        return (Segment(words, is_final=False),)
+
+    def _words(self, *, final: bool) -> tuple[Word, ...]:
+        end_ms = self._samples * 1000 // RATE_HZ
+        return tuple(
+            _word(segment, end_ms, final)
+            for segment in self._decoder.seg() or ()
+            if not _FILLER.match(segment.word)
+        )
+
+
+def _word(segment: Any, end_ms: int, final: bool) -> Word:
+    start = min(segment.start_frame * FRAME_MS, end_ms)
+    end = min((segment.end_frame + 1) * FRAME_MS, end_ms)
+    confidence = segment.prob if final else survival(end_ms - end)
+    return Word(
+        _VARIANT.sub("", segment.word), start, end, round(min(max(confidence, 0.0), 1.0), 3)
+    )
+
+
+def survival(behind_ms: int) -> float:
+    """Probability that a word of a partial is in the final, by how long before now it ended.
+
+    Partials have no posteriors of their own. These are shares counted over read speech
+    (LJ Speech and LibriSpeech test-other, each weighing the same).
+    """
+    return next(share for from_ms, share in _SURVIVAL if behind_ms >= from_ms)

@@ -1,0 +1,26 @@
+"""The application: every route of a server, over one deployment."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from stapes import __version__
+from stapes.server import health, refusals, stream, token_endpoint
+from stapes.server.deployment import Deployment
+
+
+def create_app(deployment: Deployment) -> FastAPI:
+    """The ASGI application. Whoever opened ``deployment`` closes it."""
+    app = FastAPI(
+        title="Stapes",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.deployment = deployment
+    app.include_router(token_endpoint.router)
+    app.include_router(health.router)
+    app.router.routes.append(stream.route)
+    refusals.install(app, longest_body_bytes=deployment.settings.longest_body_bytes)
+    return app

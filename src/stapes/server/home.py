@@ -1,0 +1,289 @@
+"""The home folder: keys, database and client configuration of one installation.
+
+::
+
+    DIR/                         0700
+    ├── stapes.db                0600  the store; put in place last, so that it says: complete
+    ├── keys/token-<kid>.pem     0600  Ed25519, signs session tokens
+    └── oci/
+        ├── config               0600  for any OCI SDK: profile DEFAULT, the administrator
+        └── administrator.pem    0600  RSA-2048, the administrator's API key
+
+While it is being made there is also ``DIR/.unfinished``; a home whose making was cut off is made
+afresh, because nobody has been told its ids yet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shlex
+import shutil
+from collections.abc import Iterator
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from stapes.errors import HomeError
+from stapes.identity.model import ApiKey, Compartment, Group, Policy, Tenancy, User
+from stapes.identity.ocid import ENTROPY_BYTES, format_ocid
+from stapes.signing.fingerprint import fingerprint
+from stapes.store.port import Record, SigningKeyAdded
+from stapes.store.sql import open_store
+from stapes.tokens.keys import SigningKey, jwk
+
+DATABASE = "stapes.db"
+KEYS = "keys"
+OCI = "oci"
+UNFINISHED = ".unfinished"
+PROFILE = "DEFAULT"
+REGION = "local-1"
+"""No region of OCI has this name: a client that is told no endpoint reaches nobody."""
+
+STATEMENT = "Allow group Administrators to manage ai-service-speech-family in tenancy"
+NOT_OURS_BUT_FINE = frozenset({"stapes.toml", "lost+found"})
+"""What may be in a folder before it becomes a home: settings, and what a file system brings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A complete home folder; all paths are absolute.
+
+    ``compartment_id`` is the compartment that clients use when they name none.
+    """
+
+    path: Path
+    tenancy_id: str
+    user_id: str
+    compartment_id: str
+    profile: str = PROFILE
+
+    @property
+    def database(self) -> Path:
+        """The store's file."""
+        return self.path / DATABASE
+
+    @property
+    def config_file(self) -> Path:
+        """The OCI SDK configuration of the administrator."""
+        return self.path / OCI / "config"
+
+    def signing_keys(self) -> dict[str, SigningKey]:
+        """The token-signing keys by their kid; which is the newest, the store knows.
+
+        Raises `HomeError` when there is none, or a file is not what its name says.
+        """
+        keys = {path: _read_signing_key(path) for path in _signing_key_files(self.path)}
+        for path, key in keys.items():
+            if path != _signing_key_file(self.path, key.kid):
+                raise HomeError(f"{path} holds another key than its name says; restore it")
+        return {key.kid: key for key in keys.values()}
+
+
+def create_home(directory: Path, now: datetime) -> tuple[Home, bool]:
+    """Make a home with one tenancy and its administrator; the second value says if it is new.
+
+    A complete home is left as it is, to the byte; ``now`` dates a new one. Two calls at a time
+    make one home. Raises `HomeError` when the folder cannot be made, holds something else, or is a
+    home with something amiss.
+    """
+    path = _absolute(directory)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(path):
+            created = not (path / DATABASE).exists()
+            if created:
+                _clear(path)
+                _build(path, now)
+    except OSError as error:
+        raise HomeError(f"cannot make a home in {path}: {error}") from error
+    return open_home(path), created
+
+
+def open_home(directory: Path) -> Home:
+    """Open a home that `create_home` made.
+
+    Raises `HomeError`, which says what to do, when there is none, a file is missing or broken, or
+    others can read a private key.
+    """
+    path = _absolute(directory)
+    try:
+        _check_complete(path)
+        home = _read_config(path)
+        home.signing_keys()
+    except OSError as error:
+        raise HomeError(f"cannot read the home {path}: {error}") from error
+    return home
+
+
+def _absolute(directory: Path) -> Path:
+    return directory.expanduser().absolute()
+
+
+def _check_complete(path: Path) -> None:
+    if not (path / DATABASE).exists():
+        state = "is not finished" if (path / UNFINISHED).exists() else "holds no Stapes home"
+        raise HomeError(f"{path} {state}; run `stapes init --home {shlex.quote(str(path))}`")
+    if not _signing_key_files(path):
+        raise HomeError(f"there is no token-*.pem in {path / KEYS}; restore the folder")
+
+
+def _read_config(path: Path) -> Home:
+    config_file = path / OCI / "config"
+    if not config_file.exists():
+        raise HomeError(f"{config_file} is missing; restore it")
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read_string(config_file.read_text(encoding="utf-8"))
+        profile = parser[PROFILE]
+        key_file = Path(profile["key_file"])
+        home = Home(path, profile["tenancy"], profile["user"], profile["compartment"])
+    except (ConfigError, UnicodeDecodeError, KeyError) as error:
+        raise HomeError(f"{config_file} cannot be used ({error}); restore it") from error
+    if not key_file.exists():
+        raise HomeError(
+            f"{config_file} names the key_file {key_file}, which is missing; correct it"
+        )
+    if not isinstance(_read_private_key(key_file), RSAPrivateKey):
+        raise HomeError(f"{key_file} holds no RSA key; restore it")
+    return home
+
+
+def _signing_key_file(path: Path, kid: str) -> Path:
+    return path / KEYS / f"token-{kid}.pem"
+
+
+def _signing_key_files(path: Path) -> list[Path]:
+    return sorted((path / KEYS).glob("token-*.pem"))
+
+
+def _read_signing_key(path: Path) -> SigningKey:
+    key = _read_private_key(path)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise HomeError(f"{path} holds no Ed25519 key; restore it")
+    return SigningKey.of(key)
+
+
+def _read_private_key(path: Path) -> PrivateKeyTypes:
+    if path.stat().st_mode & 0o077:
+        raise HomeError(f"others may read {path}; run `chmod 600 {shlex.quote(str(path))}`")
+    try:
+        return load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise HomeError(f"{path} is no private key that opens; restore it") from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Only one at a time; the lock ends with the process, whatever its end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clear(path: Path) -> None:
+    """Take away what an unfinished making left, and nothing else."""
+    ours = {UNFINISHED, KEYS, OCI} if (path / UNFINISHED).exists() else set()
+    for entry in sorted(path.iterdir()):
+        if entry.name not in ours | NOT_OURS_BUT_FINE:
+            raise HomeError(
+                f"{path} holds {entry.name} and is no Stapes home; name an empty or a new folder"
+            )
+    # The marker last: without it the rest would be taken for somebody else's.
+    for left in (path / name for name in (KEYS, OCI, UNFINISHED) if name in ours):
+        if left.exists():
+            shutil.rmtree(left)
+
+
+def _build(path: Path, now: datetime) -> None:
+    path.chmod(0o700)
+    for name in (UNFINISHED, KEYS, OCI):
+        (path / name).mkdir(mode=0o700)
+    home = _name_home(path)
+    records = [*_create_administrator(home), _create_signing_key(home, now)]
+    store = open_store(path / UNFINISHED / DATABASE)
+    store.write(records)
+    store.close()
+    (path / UNFINISHED / DATABASE).rename(home.database)
+    (path / UNFINISHED).rmdir()
+
+
+def _name_home(path: Path) -> Home:
+    return Home(path, _new_ocid("tenancy"), _new_ocid("user"), _new_ocid("compartment"))
+
+
+def _new_ocid(resource: str) -> str:
+    return format_ocid(resource, secrets.token_bytes(ENTROPY_BYTES))
+
+
+def _create_administrator(home: Home) -> list[Record]:
+    key = generate_private_key(public_exponent=65537, key_size=2048)
+    api_key = ApiKey(home.user_id, fingerprint(key.public_key()), _public_pem(key))
+    key_file = home.config_file.with_name("administrator.pem")
+    _write_private(key_file, _private_pem(key))
+    _write_private(home.config_file, _config(home, api_key, key_file))
+    tenancy = home.tenancy_id
+    return [
+        Tenancy(tenancy, "stapes"),
+        Compartment(home.compartment_id, "speech", parent_id=tenancy, tenancy_id=tenancy),
+        User(home.user_id, "administrator", tenancy),
+        Group(_new_ocid("group"), "Administrators", tenancy, frozenset({home.user_id})),
+        Policy(_new_ocid("policy"), "administrators", tenancy, (STATEMENT,)),
+        api_key,
+    ]
+
+
+def _create_signing_key(home: Home, now: datetime) -> Record:
+    key = SigningKey.of(Ed25519PrivateKey.generate())
+    _write_private(_signing_key_file(home.path, key.kid), _private_pem(key.private_key))
+    return SigningKeyAdded(key.kid, jwk(key.private_key.public_key()), now)
+
+
+def _config(home: Home, api_key: ApiKey, key_file: Path) -> bytes:
+    # The SDKs leave ``compartment`` alone; our own client takes it for the default.
+    values = {
+        "user": home.user_id,
+        "fingerprint": api_key.fingerprint,
+        "tenancy": home.tenancy_id,
+        "region": REGION,
+        "key_file": str(key_file),
+        "compartment": home.compartment_id,
+    }
+    lines = [f"[{PROFILE}]", *(f"{name}={value}" for name, value in values.items()), ""]
+    return "\n".join(lines).encode("utf-8")
+
+
+def _private_pem(key: RSAPrivateKey | Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _public_pem(key: RSAPrivateKey) -> str:
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode("ascii")
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)

@@ -1,0 +1,207 @@
+"""``POST /20220101/actions/realtimeSessionToken``: a session and the token that opens it.
+
+The order of the checks is what a caller can learn from the answers: the signature first, then the
+body, then whether the caller may use the compartment, then tags and bounds. Nothing here waits
+for the database; the record is written behind the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from stapes.errors import (
+    ApiError,
+    CannotParseRequestError,
+    InvalidatedRetryTokenError,
+    InvalidParameterError,
+    MissingParameterError,
+    ServiceUnavailableError,
+    StoreError,
+)
+from stapes.identity.access import require
+from stapes.identity.model import Verb
+from stapes.identity.tags import check_tags
+from stapes.protocol.resources import (
+    LONGEST_COMPARTMENT_ID,
+    CreateRealtimeSessionTokenDetails,
+    RealtimeSessionToken,
+)
+from stapes.server.authentication import Caller, new_session_id, verify_request
+from stapes.server.deployment import Deployment
+from stapes.store.port import TokenIssued
+from stapes.tokens.limits import Limits, parse_limits
+from stapes.tokens.minting import claims, mint
+
+PATH = "/20220101/actions/realtimeSessionToken"
+LONGEST_RETRY_TOKEN = 64
+_ALLOWED = {
+    "compartmentId": f"must be a string of 1 to {LONGEST_COMPARTMENT_ID} characters",
+    "freeformTags": "must be an object of strings",
+    "definedTags": "must be an object of objects of strings, integers and booleans",
+}
+
+
+class Refusal(BaseModel):
+    """The body of every error."""
+
+    code: str
+    message: str
+
+
+_OPERATION: dict[str, Any] = {
+    "operation_id": "CreateRealtimeSessionToken",
+    "response_model": RealtimeSessionToken,
+    "responses": {status: {"model": Refusal} for status in (400, 401, 404, 409, 413, 429, 500)},
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": CreateRealtimeSessionTokenDetails.model_json_schema(),
+                }
+            },
+        }
+    },
+}
+
+router = APIRouter()
+
+
+@router.post(PATH, **_OPERATION)
+async def create_realtime_session_token(request: Request) -> Response:
+    """Create a session and the token that authenticates it."""
+    deployment: Deployment = request.app.state.deployment
+    body = await request.body()
+    caller = verify_request(deployment, request, body)
+    asked = _Asked(
+        caller=caller,
+        details=parse_details(body),
+        retry_token=parse_retry_token(request.headers.get("opc-retry-token")),
+        body_sha256=hashlib.sha256(body).hexdigest(),
+    )
+    issued = _issue(deployment, asked, datetime.now(UTC))
+    answer = _resource(deployment, issued).to_json().encode()
+    etag = f'"{hashlib.sha256(answer).hexdigest()[:32]}"'
+    return Response(answer, media_type="application/json", headers={"etag": etag})
+
+
+def parse_details(body: bytes) -> CreateRealtimeSessionTokenDetails:
+    """The request's body.
+
+    Raises `CannotParseRequestError` when it is no JSON object; `MissingParameterError` and
+    `InvalidParameterError`, which name the field.
+    """
+    try:
+        return CreateRealtimeSessionTokenDetails.model_validate_json(
+            body, by_alias=True, by_name=False
+        )
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False)[0]
+        raise _in_our_words(fault) from None
+
+
+def _in_our_words(fault: ErrorDetails) -> ApiError:
+    if not fault["loc"]:
+        return CannotParseRequestError(fault["type"])
+    name = str(fault["loc"][0])
+    # As everywhere in OCI's API, null says that a field was not given.
+    if fault["type"] == "missing" or (name == "compartmentId" and fault["input"] is None):
+        return MissingParameterError(f"{name} is required.")
+    return InvalidParameterError(f"{name} {_ALLOWED[name]}.")
+
+
+def parse_retry_token(sent: str | None) -> str | None:
+    """The ``opc-retry-token`` header. Raises `InvalidParameterError` for one of another length."""
+    if sent is not None and not 1 <= len(sent) <= LONGEST_RETRY_TOKEN:
+        raise InvalidParameterError(
+            f"opc-retry-token must have 1 to {LONGEST_RETRY_TOKEN} characters."
+        )
+    return sent
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that was understood, and by whom it was made."""
+
+    caller: Caller
+    details: CreateRealtimeSessionTokenDetails
+    retry_token: str | None
+    body_sha256: str
+
+
+def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> TokenIssued:
+    """The record of a new token, or that of the first answer to a request that is sent again.
+
+    There is no await between looking for the first answer and keeping a new one, so of two equal
+    requests at once one is the first.
+    """
+    details, user_id = asked.details, asked.caller.user_id
+    require(deployment.directory, user_id, Verb.USE, details.compartment_id)
+    check_tags(details.freeform_tags, details.defined_tags)
+    limits = parse_limits(details.defined_tags)
+    first = deployment.retries.recall(user_id, asked.retry_token, asked.body_sha256, now)
+    if first is not None:
+        return first
+    issued = _new(deployment, asked, limits, now)
+    try:
+        deployment.writer.put(issued)
+    except StoreError as error:
+        public = "Sessions cannot be recorded right now; try again later."
+        raise ServiceUnavailableError(str(error), public=public) from error
+    deployment.retries.remember(issued)
+    return issued
+
+
+def _new(
+    deployment: Deployment, asked: _Asked, limits: Limits | None, now: datetime
+) -> TokenIssued:
+    settings, caller, details = deployment.settings, asked.caller, asked.details
+    session_id = new_session_id()
+    made = claims(
+        session_id=session_id,
+        tenancy_id=caller.tenancy_id,
+        compartment_id=details.compartment_id,
+        user_id=caller.user_id,
+        jti=uuid4().hex,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        now=now,
+        ttl_s=settings.token_ttl_s,
+        limits=limits,
+    )
+    return TokenIssued(
+        session_id=session_id,
+        tenancy_id=caller.tenancy_id,
+        compartment_id=details.compartment_id,
+        user_id=caller.user_id,
+        kid=deployment.signing_key.kid,
+        issued_at=now,
+        expires_at=datetime.fromtimestamp(made["exp"], UTC),
+        claims=made,
+        freeform_tags=details.freeform_tags,
+        defined_tags=details.defined_tags,
+        retry_token=asked.retry_token,
+        body_sha256=asked.body_sha256 if asked.retry_token else None,
+    )
+
+
+def _resource(deployment: Deployment, issued: TokenIssued) -> RealtimeSessionToken:
+    """The answer, byte for byte the same each time it is made from the same record."""
+    key = deployment.signing_keys.get(issued.kid)
+    if key is None:
+        raise InvalidatedRetryTokenError(f"the first answer's key {issued.kid} is gone")
+    return RealtimeSessionToken(
+        token=mint(issued.claims, key),
+        session_id=issued.session_id,
+        compartment_id=issued.compartment_id,
+        freeform_tags=issued.freeform_tags,
+        defined_tags=issued.defined_tags,
+    )

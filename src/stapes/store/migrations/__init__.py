@@ -1,0 +1,1 @@
+"""The schema's steps, oldest first; `stapes.store.schema` takes a database through them."""

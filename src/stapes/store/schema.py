@@ -1,0 +1,33 @@
+"""Takes a database to the newest schema, with Alembic and without its ini file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from stapes.errors import StoreError
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def migrate(connection: Connection) -> None:
+    """Run the steps that are missing, inside the connection's transaction.
+
+    Raises `StoreError` when the database is of a newer Stapes: its tables are not ours to write.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    revisions = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in revisions:
+        raise StoreError(
+            f"the database has schema {current}, made by a newer Stapes; "
+            "upgrade Stapes, or restore the backup made before"
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,56 @@
+"""What is special about SQLite, apart from everything else the SQL adapter does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+BUSY_TIMEOUT_MS = 1000
+"""Wait for another process's lock, ms. Short, because the writer tries again by itself."""
+
+PRAGMAS = (
+    # First, so that the others wait for a lock rather than fail.
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_mode = WAL",
+    # With WAL a killed process loses nothing that was committed; a power cut may lose the last
+    # commits, and never the file.
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA foreign_keys = ON",
+)
+
+
+def open_engine(path: Path) -> Engine:
+    """An engine over the file, which is made with mode 0600 when it is not there.
+
+    SQLite gives its ``-wal`` and ``-shm`` files the mode of the database. Raises `OSError`.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+    engine = create_engine(URL.create("sqlite", database=str(path)))
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def for_writing(engine: Engine) -> Engine:
+    """The same engine, with transactions that take the write lock at once.
+
+    A transaction that reads first and writes later fails, without waiting, when another process
+    wrote in between.
+    """
+    return engine.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def _on_connect(dbapi_connection: Any, _record: object) -> None:
+    for pragma in PRAGMAS:
+        dbapi_connection.execute(pragma)
+
+
+def _on_begin(connection: Connection) -> None:
+    # Python's sqlite3 would begin one before INSERT and its like only: not before DDL, so that a
+    # migration could not be taken back, nor before SELECT.
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))

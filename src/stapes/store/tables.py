@@ -1,0 +1,209 @@
+"""The tables, as SQLAlchemy metadata: what a migrated database looks like.
+
+A column is named as the field of the record it holds, so that rows and records turn into each
+other by name. No column could hold a token: its claims and the id of its key are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator
+
+from stapes.protocol.words import Word
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime as whole microseconds since 1970, UTC: exact, and in order as a number."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Refuses a naive datetime with `TypeError`: its instant is unknown."""
+        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """The same instant, in UTC."""
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+class Words(TypeDecorator[tuple[Word, ...]]):
+    """Words as a JSON array of ``[text, start_ms, end_ms, confidence]``."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> list[list[Any]]:
+        """One array for each word; the names are the same for all and need no repeating."""
+        return [[word.text, word.start_ms, word.end_ms, word.confidence] for word in value]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Word, ...]:
+        """The words again."""
+        return tuple(Word(*fields) for fields in value)
+
+
+class Names(TypeDecorator[Collection[str]]):
+    """A collection of strings as a JSON array; ``kind`` makes the collection again."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, kind: Callable[[Collection[str]], Collection[str]]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> list[str]:
+        """A set is sorted, so that equal sets are equal rows."""
+        return sorted(value) if isinstance(value, frozenset) else list(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Collection[str]:
+        """The collection again."""
+        return self.kind(value)
+
+
+def _optional_json() -> JSON:
+    # An absent map is NULL, as other absent values are, and not the JSON word null.
+    return JSON(none_as_null=True)
+
+
+def _tenancy_id() -> Column[str]:
+    return Column("tenancy_id", Text, ForeignKey("tenancies.id"), nullable=False)
+
+
+metadata = MetaData()
+
+tenancies = Table(
+    "tenancies",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+)
+
+compartments = Table(
+    "compartments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("parent_id", Text, nullable=False),
+    _tenancy_id(),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    _tenancy_id(),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    _tenancy_id(),
+    Column("user_ids", Names(frozenset), nullable=False),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    _tenancy_id(),
+    Column("statements", Names(tuple), nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("public_pem", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("public_jwk", JSON, nullable=False),
+    Column("added_at", Moment, nullable=False),
+)
+
+# What happened refers to identities by OCID alone, with no foreign key: a transcript outlives the
+# user who spoke it.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("tenancy_id", Text, nullable=False),
+    Column("compartment_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("kid", Text, nullable=False),
+    Column("issued_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("claims", JSON, nullable=False),
+    Column("freeform_tags", _optional_json()),
+    Column("defined_tags", _optional_json()),
+    Column("retry_token", Text),
+    Column("body_sha256", Text),
+    Index("tokens_by_time", "issued_at"),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("stream", Integer, primary_key=True, autoincrement=False),
+    Column("tenancy_id", Text, nullable=False),
+    Column("compartment_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("opened_at", Moment, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("closed_at", Moment),
+    Column("reason", Text),
+    Column("audio_ms", BigInteger),
+    Column("speech_ms", BigInteger),
+    Index("streams_by_time", "opened_at"),
+)
+
+finals = Table(
+    "finals",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("stream", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("words", Words, nullable=False),
+    Column("word_count", Integer, nullable=False),
+    Column("heard_at", Moment, nullable=False),
+    ForeignKeyConstraint(["session_id", "stream"], ["streams.session_id", "streams.stream"]),
+)
+
+# `Store.check_writable` puts a row here and takes it back.
+probes = Table("probes", metadata, Column("id", Integer, primary_key=True, autoincrement=False))

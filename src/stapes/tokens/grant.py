@@ -1,0 +1,31 @@
+"""What a session token says: who may open which session, until when, within which bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from stapes.tokens.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A verified token's content. It rides in the session's state, and nothing is looked up twice.
+
+    Attributes:
+        session_id: the one session, an OCID.
+        tenancy_id: the caller's tenancy.
+        compartment_id: the one the session runs in.
+        user_id: the caller.
+        expires_at: until when a socket may be opened; aware. A live session outlasts it.
+        jti: the token's own id.
+        limits: bounds, or None.
+    """
+
+    session_id: str
+    tenancy_id: str
+    compartment_id: str
+    user_id: str
+    expires_at: datetime
+    jti: str
+    limits: Limits | None = None

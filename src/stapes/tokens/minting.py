@@ -1,0 +1,59 @@
+"""Make session tokens: the claims, and the JWT that carries them (RFC 7519)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import jwt
+
+from stapes.tokens.keys import ALGORITHM, SigningKey
+from stapes.tokens.limits import Limits
+
+_JWS = jwt.PyJWS(algorithms=[ALGORITHM])
+
+
+def claims(
+    *,
+    session_id: str,
+    tenancy_id: str,
+    compartment_id: str,
+    user_id: str,
+    jti: str,
+    issuer: str,
+    audience: str,
+    now: datetime,
+    ttl_s: int,
+    limits: Limits | None = None,
+) -> dict[str, Any]:
+    """The claims of a token issued at ``now`` (aware, whole seconds count) for ``ttl_s``.
+
+    A ``ttl_s`` among the limits shortens its life and never lengthens it.
+    """
+    issued = int(now.timestamp())
+    life_s = min(ttl_s, limits.ttl_s) if limits and limits.ttl_s else ttl_s
+    made: dict[str, Any] = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": user_id,
+        "sid": session_id,
+        "tenant": tenancy_id,
+        "compartment": compartment_id,
+        "iat": issued,
+        "nbf": issued,
+        "exp": issued + life_s,
+        "jti": jti,
+    }
+    return made | {"limits": limits.to_claim()} if limits else made
+
+
+def mint(claims: Mapping[str, Any], key: SigningKey) -> str:
+    """Sign claims. The same claims and key give the same token, byte for byte.
+
+    Ed25519 is deterministic (RFC 8032 section 5.1.6); sorting makes the text so, whatever order a
+    database gave the claims back in.
+    """
+    payload = json.dumps(claims, separators=(",", ":"), sort_keys=True).encode("utf-8")
+    return _JWS.encode(payload, key.private_key, algorithm=ALGORITHM, headers={"kid": key.kid})

@@ -1,0 +1,117 @@
+"""A real server for tests: uvicorn in a thread, a port of loopback, the scripted engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import Any
+
+import pytest
+import structlog
+
+from stapes.server.deployment import Deployment
+from stapes.server.home import Home, create_home
+from stapes.server.running import Running, serve
+from stapes.settings import Settings
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+
+Outcome = Running | BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running server and the home it serves."""
+
+    running: Running
+    home: Home
+    thread: Thread
+
+    @property
+    def url(self) -> str:
+        """Its base URL: ``http://127.0.0.1:PORT``."""
+        return self.running.url
+
+    @property
+    def ws_url(self) -> str:
+        """Where its streams are opened, without a query."""
+        return self.url.replace("http", "ws", 1) + "/ws/transcribe/stream"
+
+    @property
+    def deployment(self) -> Deployment:
+        """What it has inside."""
+        return self.running.deployment
+
+    @property
+    def profile(self) -> str:
+        """The profile of ``home.config_file`` that may do everything."""
+        return self.home.profile
+
+    def stop(self) -> None:
+        """End it and wait until it has ended; it drains first. Safe to call twice."""
+        self.running.stop()
+        self.thread.join(STOP_TIMEOUT_S)
+        assert not self.thread.is_alive(), "the server did not end"
+
+
+@contextmanager
+def running_server(directory: Path, **settings: Any) -> Iterator[Served]:
+    """A server over a home in ``directory`` (made when there is none), until the block ends."""
+    home, _ = create_home(directory, datetime.now(UTC))
+    outcomes: Queue[Outcome] = Queue()
+    chosen = Settings(**{"engine": "scripted", "port": 0, "home": directory, **settings})
+    thread = Thread(target=_serve, args=(chosen, outcomes), name="server", daemon=True)
+    thread.start()
+    outcome = outcomes.get(timeout=START_TIMEOUT_S)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    server = Served(outcome, home, thread)
+    try:
+        yield server
+    finally:
+        server.stop()
+    if not outcomes.empty():
+        raise AssertionError("the server failed") from outcomes.get_nowait()  # type: ignore[misc]
+
+
+def _serve(settings: Settings, outcomes: Queue[Outcome]) -> None:
+    try:
+        serve(settings, outcomes.put)
+    except BaseException as failure:
+        outcomes.put(failure)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_log() -> None:
+    """Lines without colours and tracebacks without local variables: these take seconds to draw."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all tests that leave it as they find it."""
+    with running_server(tmp_path_factory.mktemp("served") / "home") as server:
+        yield server
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Start servers of one's own, over the home ``tmp_path / "home"``, with other settings."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Served:
+            return stack.enter_context(running_server(tmp_path / "home", **settings))
+
+        yield start

@@ -1,0 +1,356 @@
+"""What every store does, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from stapes.errors import RecordRefusedError
+from stapes.identity.model import ApiKey, Compartment, Directory, Group, Policy, Tenancy, User
+from stapes.protocol.words import Word
+from stapes.store.memory import MemoryStore
+from stapes.store.port import (
+    FinalHeard,
+    Record,
+    SigningKeyAdded,
+    Store,
+    StreamClosed,
+    StreamOpened,
+    StreamSummary,
+    TokenIssued,
+)
+from stapes.store.sql import open_store
+
+NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+
+TENANCY = Tenancy("tenancy", "stapes")
+COMPARTMENT = Compartment("compartment", "speech", "tenancy", "tenancy")
+USER = User("user", "administrator", "tenancy")
+GROUP = Group("group", "Administrators", "tenancy", frozenset({"user", "another"}))
+POLICY = Policy("policy", "administrators", "tenancy", ("Allow one thing", "Allow another"))
+API_KEY = ApiKey("user", "aa:bb", "-----BEGIN PUBLIC KEY-----", enabled=True)
+IDENTITIES: list[Record] = [TENANCY, COMPARTMENT, USER, GROUP, POLICY, API_KEY]
+
+TOKEN = TokenIssued(
+    session_id="session",
+    tenancy_id="tenancy",
+    compartment_id="compartment",
+    user_id="user",
+    kid="kid",
+    issued_at=NOON,
+    expires_at=NOON + timedelta(hours=1),
+    claims={"sub": "user", "exp": 1795354800, "limits": {"single-use": True}},
+    freeform_tags={"ward": "Ä 7"},
+    defined_tags={"stapes": {"single-use": True, "ttl-seconds": 60, "language-code": "en-US"}},
+    retry_token="retry",
+    body_sha256="digest",
+)
+KEY = SigningKeyAdded("kid", {"kty": "OKP", "x": "abc"}, NOON)
+
+
+def opened(session_id: str = "session", stream: int = 1, at: datetime = NOON) -> StreamOpened:
+    """A stream of a session."""
+    return StreamOpened(
+        session_id=session_id,
+        stream=stream,
+        tenancy_id="tenancy",
+        compartment_id="compartment",
+        user_id="user",
+        opened_at=at,
+        params={"languageCode": "en-US", "isAckEnabled": False},
+        engine="scripted",
+    )
+
+
+def final(number: int = 1, *, session_id: str = "session", stream: int = 1) -> FinalHeard:
+    """A final of two words."""
+    return FinalHeard(
+        session_id=session_id,
+        stream=stream,
+        number=number,
+        text="grüß gott",
+        start_ms=1000 * number,
+        end_ms=1000 * number + 700,
+        confidence=0.875,
+        words=(
+            Word("grüß", 1000 * number, 1000 * number + 300, 0.75),
+            Word("gott", 1000 * number + 350, 1000 * number + 700, 1.0),
+        ),
+        heard_at=NOON + timedelta(seconds=number),
+    )
+
+
+def closed(stream: int = 1, *, audio_ms: int = 5000) -> StreamClosed:
+    """The end of a stream."""
+    return StreamClosed("session", stream, NOON + timedelta(minutes=1), "peer", audio_ms, 3000)
+
+
+def open_memory(_: Path) -> Store:
+    return MemoryStore()
+
+
+def open_sql(folder: Path) -> Store:
+    return open_store(folder / "stapes.db")
+
+
+@pytest.fixture(params=[open_memory, open_sql], ids=["memory", "sql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    open_any: Callable[[Path], Store] = request.param
+    store = open_any(tmp_path)
+    yield store
+    store.close()
+
+
+def test_a_new_store_is_empty(store: Store) -> None:
+    """Every question to an empty store has an empty answer."""
+    assert store.directory() == Directory()
+    assert store.signing_keys() == []
+    assert store.retried_since(NOON) == []
+    assert store.last_stream("session") == 0
+    assert store.streams() == []
+    assert store.finals("session") == []
+
+
+def test_writing_nothing_is_allowed(store: Store) -> None:
+    """An empty batch changes nothing."""
+    store.write([])
+    assert store.directory() == Directory()
+
+
+def test_the_directory_gives_back_every_identity(store: Store) -> None:
+    """What was written is in the directory, by its key and equal."""
+    store.write(IDENTITIES)
+    assert store.directory() == Directory(
+        tenancies={"tenancy": TENANCY},
+        compartments={"compartment": COMPARTMENT},
+        users={"user": USER},
+        groups={"group": GROUP},
+        policies={"policy": POLICY},
+        api_keys={("user", "aa:bb"): API_KEY},
+    )
+
+
+def test_a_directory_is_a_snapshot(store: Store) -> None:
+    """A directory does not change with the store."""
+    before = store.directory()
+    store.write(IDENTITIES)
+    assert before == Directory()
+
+
+def test_identities_replace_by_key(store: Store) -> None:
+    """Writing an identity again replaces the one with its key, whoever refers to it."""
+    store.write(IDENTITIES)
+    other_key = replace(API_KEY, fingerprint="cc:dd")
+    changed: list[Record] = [
+        replace(TENANCY, name="other"),
+        replace(COMPARTMENT, name="other"),
+        replace(USER, name="other"),
+        replace(GROUP, user_ids=frozenset()),
+        replace(POLICY, statements=()),
+        replace(API_KEY, enabled=False),
+        other_key,
+    ]
+    store.write(changed)
+    directory = store.directory()
+    assert directory.tenancies == {"tenancy": Tenancy("tenancy", "other")}
+    assert directory.compartments["compartment"].name == "other"
+    assert directory.users == {"user": User("user", "other", "tenancy")}
+    assert directory.groups["group"].user_ids == frozenset()
+    assert directory.policies["policy"].statements == ()
+    assert directory.api_keys == {
+        ("user", "aa:bb"): replace(API_KEY, enabled=False),
+        ("user", "cc:dd"): other_key,
+    }
+
+
+@pytest.mark.parametrize("orphan", [COMPARTMENT, USER, GROUP, POLICY, API_KEY])
+def test_an_identity_of_nobody_is_refused(store: Store, orphan: Record) -> None:
+    """An identity whose tenancy or user does not exist is refused."""
+    with pytest.raises(RecordRefusedError):
+        store.write([orphan])
+    assert store.directory() == Directory()
+
+
+def test_signing_keys_come_newest_first(store: Store) -> None:
+    """Signing keys are ordered by the time they were added, whatever the order of writing."""
+    newest = replace(KEY, kid="newest", added_at=NOON + timedelta(days=1))
+    oldest = replace(KEY, kid="oldest", added_at=NOON - timedelta(days=1))
+    store.write([KEY, newest, oldest])
+    assert store.signing_keys() == [newest, KEY, oldest]
+
+
+def test_a_token_comes_back_as_it_was_issued(store: Store) -> None:
+    """Claims, tags and times survive, to the microsecond and in UTC."""
+    store.write([TOKEN])
+    (kept,) = store.retried_since(NOON)
+    assert kept == TOKEN
+    assert kept.issued_at.utcoffset() == timedelta(0)
+
+
+def test_times_of_another_zone_are_the_same_instant(store: Store) -> None:
+    """An aware time of any zone comes back as the same instant."""
+    tokyo = NOON.astimezone(timezone(timedelta(hours=9)))
+    store.write([replace(TOKEN, issued_at=tokyo)])
+    assert [token.issued_at for token in store.retried_since(tokyo)] == [NOON]
+
+
+def test_a_token_without_tags_has_none(store: Store) -> None:
+    """Absent tags stay absent, and empty ones empty."""
+    store.write([replace(TOKEN, freeform_tags=None, defined_tags={})])
+    (kept,) = store.retried_since(NOON)
+    assert (kept.freeform_tags, kept.defined_tags) == (None, {})
+
+
+def test_retried_since_takes_in_its_moment_and_needs_a_retry_token(store: Store) -> None:
+    """Only tokens with a retry token count, from the moment itself on, oldest first."""
+    early = replace(TOKEN, session_id="early", issued_at=NOON - timedelta(microseconds=1))
+    late = replace(TOKEN, session_id="late", issued_at=NOON + timedelta(hours=1))
+    plain = replace(TOKEN, session_id="plain", retry_token=None, body_sha256=None)
+    store.write([late, early, plain, TOKEN])
+    assert [token.session_id for token in store.retried_since(NOON)] == ["session", "late"]
+
+
+def test_last_stream_counts_one_session_only(store: Store) -> None:
+    """The newest stream of a session, whatever others do."""
+    store.write([opened(stream=1), opened(stream=2), opened("other", stream=7)])
+    assert store.last_stream("session") == 2
+    assert store.last_stream("other") == 7
+
+
+def test_a_live_stream_is_listed_open(store: Store) -> None:
+    """A stream that has not ended has no end, no reason and no audio yet."""
+    store.write([opened()])
+    assert store.streams() == [
+        StreamSummary(
+            session_id="session",
+            stream=1,
+            compartment_id="compartment",
+            user_id="user",
+            opened_at=NOON,
+            closed_at=None,
+            reason=None,
+            audio_ms=0,
+            finals=0,
+            words=0,
+        )
+    ]
+
+
+def test_an_ended_stream_is_summed_up(store: Store) -> None:
+    """A summary has the end of the stream, its finals and words, and the tags of the token."""
+    store.write([TOKEN, opened(), final(1), final(2), closed(), opened(stream=2)])
+    (summary,) = [it for it in store.streams() if it.stream == 1]
+    assert summary == StreamSummary(
+        session_id="session",
+        stream=1,
+        compartment_id="compartment",
+        user_id="user",
+        opened_at=NOON,
+        closed_at=NOON + timedelta(minutes=1),
+        reason="peer",
+        audio_ms=5000,
+        finals=2,
+        words=4,
+        freeform_tags={"ward": "Ä 7"},
+    )
+
+
+def test_the_last_end_of_a_stream_counts(store: Store) -> None:
+    """A stream that was continued may end again."""
+    store.write([opened(), closed()])
+    store.write([closed(audio_ms=9000)])
+    assert [it.audio_ms for it in store.streams()] == [9000]
+
+
+def test_streams_come_newest_first_and_limited(store: Store) -> None:
+    """Streams are ordered by their opening; the limit cuts off the oldest."""
+    later = NOON + timedelta(seconds=1)
+    store.write([opened("b", 1), opened("a", 1), opened("a", 2), opened("c", 1, at=later)])
+    order = [(it.session_id, it.stream) for it in store.streams()]
+    assert order == [("c", 1), ("a", 2), ("a", 1), ("b", 1)]
+    assert [it.session_id for it in store.streams(limit=2)] == ["c", "a"]
+    assert store.streams(limit=0) == []
+
+
+def test_streams_are_limited_to_fifty_unless_told(store: Store) -> None:
+    """The list has a bound of its own."""
+    store.write([opened(stream=number) for number in range(1, 61)])
+    assert len(store.streams()) == 50
+    assert len(store.streams(limit=60)) == 60
+
+
+def test_streams_of_one_session(store: Store) -> None:
+    """A session's streams can be asked for apart."""
+    store.write([opened(), opened(stream=2), opened("other")])
+    assert [it.stream for it in store.streams(session_id="session")] == [2, 1]
+    assert store.streams(session_id="nobody") == []
+
+
+def test_a_transcript_comes_back_in_order(store: Store) -> None:
+    """Finals come by stream and number, with words as they were heard."""
+    second = final(1, stream=2)
+    elsewhere = final(1, session_id="other")
+    store.write([opened(), opened(stream=2), opened("other")])
+    store.write([second, final(2), elsewhere, final(10), final(1)])
+    assert store.finals("session") == [final(1), final(2), final(10), second]
+    assert store.finals("session", 2) == [second]
+    assert store.finals("session", 3) == []
+
+
+def test_a_final_may_be_empty(store: Store) -> None:
+    """A final with no words is kept like any other."""
+    silence = replace(final(), text="", words=())
+    store.write([opened(), silence])
+    assert store.finals("session") == [silence]
+    assert [(it.finals, it.words) for it in store.streams()] == [(1, 0)]
+
+
+@pytest.mark.parametrize("record", [KEY, TOKEN, opened(stream=2), final()])
+def test_what_happened_is_never_written_over(store: Store, record: Record) -> None:
+    """A second token, stream, final or signing key with the key of the first is refused."""
+    store.write([opened(), record])
+    with pytest.raises(RecordRefusedError):
+        store.write([record])
+
+
+@pytest.mark.parametrize("record", [final(), closed()])
+def test_a_stream_that_was_never_opened_has_no_finals_and_no_end(
+    store: Store, record: Record
+) -> None:
+    """Finals and ends need their stream, and not just another one of the session."""
+    store.write([opened(stream=2)])
+    with pytest.raises(RecordRefusedError):
+        store.write([record])
+    assert store.finals("session") == []
+
+
+def test_a_refused_record_takes_its_batch_with_it(store: Store) -> None:
+    """Of a batch with a record that is refused nothing is written, before it or after."""
+    store.write([opened(), final(1)])
+    with pytest.raises(RecordRefusedError):
+        store.write([TENANCY, final(2), final(1), final(3)])
+    assert store.finals("session") == [final(1)]
+    assert store.directory() == Directory()
+
+
+def test_a_batch_is_written_in_its_order(store: Store) -> None:
+    """A record may need one that came before it in the same batch, of whatever kind."""
+    store.write([opened(), final(1), opened(stream=2), final(1, stream=2), closed(1), closed(2)])
+    assert [it.finals for it in store.streams()] == [1, 1]
+
+
+def test_check_writable_leaves_nothing_behind(store: Store) -> None:
+    """Checking may be repeated and changes no answer."""
+    store.check_writable()
+    store.check_writable()
+    assert store.directory() == Directory()
+
+
+def test_a_store_may_be_closed_twice(store: Store) -> None:
+    """Closing again is no error."""
+    store.close()
+    store.close()

@@ -1,0 +1,45 @@
+"""The engine that counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stapes.engines.port import HearingParams, Segment
+from stapes.engines.scripted import ScriptedEngine
+from stapes.errors import EngineError
+from stapes.protocol.words import Word
+
+SECOND = np.zeros(16000, np.int16)
+
+
+def test_one_word_for_every_piece() -> None:
+    """A second of speech is three words of 320 ms, the newest of a partial less sure."""
+    partial = ScriptedEngine().open(HearingParams()).accept(SECOND)
+    words = (Word("zero", 0, 320, 0.9), Word("one", 320, 640, 0.9), Word("two", 640, 960, 0.5))
+    assert list(partial) == [Segment(words, is_final=False)]
+
+
+def test_counts_on() -> None:
+    """The next segment goes on counting, with times from its own start."""
+    recogniser = ScriptedEngine().open(HearingParams())
+    recogniser.accept(SECOND)
+    recogniser.drain()
+    recogniser.accept(SECOND[:5120])
+    assert list(recogniser.drain()) == [Segment((Word("three", 0, 320, 0.9),), is_final=True)]
+
+
+def test_words_of_any_length() -> None:
+    """The length of a word is the engine's parameter."""
+    recogniser = ScriptedEngine(word_ms=100).open(HearingParams())
+    recogniser.accept(SECOND)
+    (final,) = recogniser.drain()
+    assert [word.text for word in final.words][-1] == "nine"
+
+
+def test_closed() -> None:
+    """A closed recogniser refuses audio."""
+    recogniser = ScriptedEngine().open(HearingParams())
+    recogniser.close()
+    with pytest.raises(EngineError):
+        recogniser.accept(SECOND)

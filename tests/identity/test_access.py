@@ -1,0 +1,184 @@
+"""Who may do what where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stapes.errors import NotAuthorizedOrNotFoundError
+from stapes.identity.access import allowed, find_api_key, require
+from stapes.identity.model import (
+    ApiKey,
+    Compartment,
+    Directory,
+    Group,
+    Policy,
+    Tenancy,
+    User,
+    Verb,
+)
+
+FAMILY = "ai-service-speech-family"
+
+# Tenancy t: a > b > c, and d beside a. Tenancy x: a compartment of the same name.
+COMPARTMENTS = [
+    Compartment("a", "A", "t", "t"),
+    Compartment("b", "B", "a", "t"),
+    Compartment("c", "C", "b", "t"),
+    Compartment("d", "D", "t", "t"),
+    Compartment("xa", "A", "x", "x"),
+]
+USERS = [User("ann", "ann", "t"), User("bob", "bob", "t"), User("eve", "eve", "x")]
+GROUPS = [
+    Group("g", "G", "t", frozenset({"ann"})),
+    Group("h", "H", "t", frozenset({"bob"})),
+    Group("xg", "G", "x", frozenset({"eve", "bob"})),
+]
+WHERE = ("t", "a", "b", "c", "d", "x", "xa", "", "unknown")
+
+
+def directory(*statements: str, tenancy: str = "t") -> Directory:
+    return Directory(
+        tenancies={"t": Tenancy("t", "T"), "x": Tenancy("x", "X")},
+        compartments={each.id: each for each in COMPARTMENTS},
+        users={each.id: each for each in USERS},
+        groups={each.id: each for each in GROUPS},
+        policies={"p": Policy("p", "P", tenancy, tuple(statements))},
+    )
+
+
+def covered(asked: Directory, user: str, verb: Verb = Verb.USE) -> set[str]:
+    return {place for place in WHERE if allowed(asked, user, verb, place)}
+
+
+@pytest.mark.parametrize(
+    ("where", "places"),
+    [
+        ("tenancy", {"t", "a", "b", "c", "d"}),
+        ("compartment A", {"a", "b", "c"}),
+        ("compartment A:B", {"b", "c"}),
+        ("compartment A:B:C", {"c"}),
+        ("compartment D", {"d"}),
+        ("compartment B", set()),
+        ("compartment B:C", set()),
+        ("compartment A:C", set()),
+        ("compartment a", set()),
+        ("compartment T", set()),
+        ("compartment A:B:C:D", set()),
+        ("compartment Unknown", set()),
+    ],
+)
+def test_a_grant_covers_its_compartment_and_those_below(where: str, places: set[str]) -> None:
+    """Compartments are named from the root down, and nothing beside or above is covered."""
+    asked = directory(f"Allow group G to use {FAMILY} in {where}")
+    assert covered(asked, "ann") == places
+    assert covered(asked, "bob") == set()
+    assert covered(asked, "eve") == set()
+    assert covered(asked, "nobody") == set()
+
+
+@pytest.mark.parametrize("granted", list(Verb))
+@pytest.mark.parametrize("asked", list(Verb))
+def test_a_verb_includes_the_weaker_ones(granted: Verb, asked: Verb) -> None:
+    """The order is inspect, read, use, manage."""
+    order = ["inspect", "read", "use", "manage"]
+    with_grant = directory(f"Allow group G to {granted} {FAMILY} in tenancy")
+    expected = order.index(asked) <= order.index(granted)
+    assert allowed(with_grant, "ann", asked, "a") is expected
+
+
+def test_nobody_may_do_anything_by_default() -> None:
+    """Without statements everything is denied, and in an empty directory too."""
+    for user in ("ann", "bob", "eve", "nobody", ""):
+        assert covered(directory(), user, Verb.INSPECT) == set()
+        assert not allowed(Directory(), user, Verb.INSPECT, user)
+
+
+def test_any_user_is_any_of_the_tenancy() -> None:
+    """Users of another tenancy are not among them."""
+    asked = directory(f"Allow any-user to use {FAMILY} in compartment A")
+    assert covered(asked, "ann") == covered(asked, "bob") == {"a", "b", "c"}
+    assert covered(asked, "eve") == covered(asked, "nobody") == set()
+
+
+def test_tenancies_do_not_reach_into_each_other() -> None:
+    """Groups, policies and compartments of another tenancy never count, though names agree."""
+    theirs = directory(f"Allow group G to manage {FAMILY} in tenancy", tenancy="x")
+    assert covered(theirs, "eve") == {"x", "xa"}
+    assert covered(theirs, "ann") == set()
+    assert covered(theirs, "bob") == set()
+
+
+def test_statements_add_up() -> None:
+    """One statement that allows is enough, whichever it is."""
+    asked = directory(
+        f"Allow group H to manage {FAMILY} in tenancy",
+        f"Allow group G to inspect {FAMILY} in tenancy",
+        f"Allow group G to use {FAMILY} in compartment D",
+    )
+    assert covered(asked, "ann") == {"d"}
+    assert covered(asked, "ann", Verb.INSPECT) == {"t", "a", "b", "c", "d"}
+
+
+def test_a_broken_statement_grants_nothing_and_spares_the_others() -> None:
+    """A statement that nobody can read is as good as none."""
+    asked = directory("Allow all", f"Allow group G to use {FAMILY} in compartment D")
+    assert covered(asked, "ann") == {"d"}
+
+
+@pytest.mark.parametrize("parent", ["c", "b", "a", "unknown", "xa"])
+def test_a_compartment_with_no_way_to_the_root_is_denied(parent: str) -> None:
+    """A circle, a gap or a parent in another tenancy leaves nothing to grant on."""
+    asked = directory(f"Allow any-user to manage {FAMILY} in tenancy")
+    top = replace(asked.compartments["a"], parent_id=parent)
+    astray = replace(asked, compartments=asked.compartments | {"a": top})
+    assert covered(astray, "ann") == {"t", "d"}
+
+
+def test_a_compartment_that_says_it_is_anothers_is_denied() -> None:
+    """Hanging below our root is not enough when a compartment names another tenancy."""
+    asked = directory(f"Allow any-user to manage {FAMILY} in tenancy")
+    theirs = replace(asked.compartments["d"], tenancy_id="x")
+    mixed = replace(asked, compartments=asked.compartments | {"d": theirs})
+    assert covered(mixed, "ann") == {"t", "a", "b", "c"}
+
+
+def test_require_tells_no_difference() -> None:
+    """A compartment that does not exist and one that is not granted get the same answer."""
+    asked = directory(f"Allow group G to use {FAMILY} in compartment A")
+    require(asked, "ann", Verb.USE, "a")
+    answers = set()
+    for place in ("d", "unknown", "xa"):
+        with pytest.raises(NotAuthorizedOrNotFoundError) as refused:
+            require(asked, "ann", Verb.USE, place)
+        answers.add((refused.value.public, refused.value.status))
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("tenancy", "user", "fingerprint", "found"),
+    [
+        ("t", "ann", "aa", True),
+        ("x", "ann", "aa", False),
+        ("t", "bob", "aa", False),
+        ("t", "ann", "bb", False),
+        ("t", "ann", "off", False),
+        ("t", "gone", "aa", False),
+        ("", "", "", False),
+    ],
+)
+def test_an_api_key_is_found_by_all_three_parts(
+    tenancy: str, user: str, fingerprint: str, found: bool
+) -> None:
+    """Tenancy, user and fingerprint have to agree, and the key has to be enabled."""
+    keys = [
+        ApiKey("ann", "aa", "pem"),
+        ApiKey("ann", "off", "pem", enabled=False),
+        ApiKey("gone", "aa", "pem"),
+    ]
+    asked = replace(directory(), api_keys={(key.user_id, key.fingerprint): key for key in keys})
+    key = find_api_key(asked, tenancy, user, fingerprint)
+    assert (key is not None) is found
+    if key is not None:
+        assert (key.user_id, key.fingerprint) == (user, fingerprint)

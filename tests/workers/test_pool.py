@@ -1,0 +1,200 @@
+"""The pool of worker processes: capacity, isolation, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import wave
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psutil
+import pytest
+
+from stapes import samples
+from stapes.engines.hearing import ListenerParams
+from stapes.engines.port import HearingParams
+from stapes.errors import (
+    EngineError,
+    InternalServerError,
+    InvalidParameterError,
+    ServiceUnavailableError,
+)
+from stapes.protocol.events import (
+    AudioHeard,
+    Event,
+    PartialArrived,
+    RecogniserFailed,
+    UtteranceArrived,
+)
+from stapes.workers.pool import Ear, Pool
+
+PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 2000)
+PATIENCE_S = 60
+
+
+@asynccontextmanager
+async def running(engine: str = "scripted", **options: int) -> AsyncIterator[Pool]:
+    """A pool that leaves no process behind."""
+    pool = await Pool.start(engine, **options)
+    try:
+        yield pool
+    finally:
+        pids = pool.worker_pids
+        await pool.close()
+        async with asyncio.timeout(PATIENCE_S):
+            while any(psutil.pid_exists(pid) for pid in pids):
+                await asyncio.sleep(0.02)
+
+
+class Inbox:
+    """Keeps what an ear posts."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._changed = asyncio.Event()
+
+    def post(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    async def until(self, is_it: Callable[[Event], bool]) -> Event:
+        async with asyncio.timeout(PATIENCE_S):
+            while not (found := next(filter(is_it, self.events), None)):
+                self._changed.clear()
+                await self._changed.wait()
+        return found
+
+
+def is_answer(event: Event) -> bool:
+    return isinstance(event, UtteranceArrived) and event.is_answer
+
+
+def speech() -> bytes:
+    with wave.open(str(samples.load("short").path)) as file:
+        frames: bytes = file.readframes(file.getnframes())
+    return frames
+
+
+async def hear(ear: Ear, inbox: Inbox, audio: bytes) -> str:
+    ear.feed(audio)
+    ear.flush()
+    answer = await inbox.until(is_answer)
+    assert isinstance(answer, UtteranceArrived)
+    return " ".join(word.text for word in answer.heard.words)
+
+
+@pytest.mark.parametrize("engine", ["scripted", "pocketsphinx"])
+async def test_an_ear_hears_and_accounts_for_every_byte(engine: str) -> None:
+    """Partials, the answer to the flush, and then all audio is heard."""
+    async with running(engine) as pool:
+        inbox = Inbox()
+        ear = await pool.take(PARAMS, inbox.post)
+        assert await hear(ear, inbox, speech())
+        ear.release()
+    assert any(isinstance(event, PartialArrived) for event in inbox.events)
+    heard = [event for event in inbox.events if isinstance(event, AudioHeard)]
+    assert sum(event.audio_bytes for event in heard) == len(speech())
+    assert sum(event.speech_ms for event in heard) > 1000
+
+
+async def test_streams_beyond_the_limit_are_refused_until_one_ends() -> None:
+    """A place that is given back can be taken again."""
+    async with running(streams=1) as pool:
+        ear = await pool.take(PARAMS, Inbox().post)
+        with pytest.raises(ServiceUnavailableError):
+            await pool.take(PARAMS, Inbox().post)
+        ear.release()
+        ear.release()
+        assert pool.live == 0
+        (await pool.take(PARAMS, Inbox().post)).release()
+
+
+async def test_a_process_serves_one_stream_and_ends_with_it() -> None:
+    """Nothing of one stream is left for the next one."""
+    async with running("pocketsphinx") as pool:
+        pids = []
+        for _ in range(2):
+            ear = await pool.take(PARAMS, Inbox().post)
+            pids += pool.busy_pids
+            ear.release()
+        assert len(set(pids)) == 2
+        async with asyncio.timeout(PATIENCE_S):
+            while any(psutil.pid_exists(pid) for pid in pids):
+                await asyncio.sleep(0.02)
+
+
+async def test_an_engine_of_many_streams_shares_a_process() -> None:
+    """And the streams do not mix."""
+    async with running(streams=8, warm=1) as pool:
+        inboxes = [Inbox() for _ in range(4)]
+        ears = [await pool.take(PARAMS, inbox.post) for inbox in inboxes]
+        assert len(pool.busy_pids) == 1
+        texts = [
+            await hear(ear, inbox, speech()[: len(speech()) // part])
+            for part, (ear, inbox) in enumerate(zip(ears, inboxes, strict=True), start=1)
+        ]
+        for ear in ears:
+            ear.release()
+    assert len(set(texts)) == 4
+    assert all(texts[0].startswith(text) for text in texts)
+
+
+async def test_a_killed_worker_is_told_to_its_stream_alone() -> None:
+    """The next stream gets another process."""
+    async with running("pocketsphinx") as pool:
+        victim, other = Inbox(), Inbox()
+        first = await pool.take(PARAMS, victim.post)
+        (pid,) = pool.busy_pids
+        second = await pool.take(PARAMS, other.post)
+        os.kill(pid, signal.SIGKILL)
+        failure = await victim.until(lambda event: isinstance(event, RecogniserFailed))
+        assert isinstance(failure, RecogniserFailed)
+        assert isinstance(failure.error, InternalServerError)
+        first.release()
+        assert await hear(second, other, speech())
+        second.release()
+        assert pool.live == 0
+
+
+async def test_a_killed_template_is_started_again() -> None:
+    """Streams can then be taken as before."""
+    async with running(warm=1) as pool:
+        template = pool.worker_pids[0]
+        os.kill(template, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE_S):
+            while pool.worker_pids[:1] in ([], [template]) or pool.problem:
+                await asyncio.sleep(0.01)
+        assert pool.worker_pids[0] != template
+        (await pool.take(PARAMS, Inbox().post)).release()
+
+
+@pytest.mark.parametrize(
+    ("hearing", "named"),
+    [
+        (HearingParams(language="fr-FR"), "languageCode fr-FR"),
+        (HearingParams(model_type="WHISPER", language="en"), "modelType WHISPER"),
+        (HearingParams(model_domain="MEDICAL"), "modelDomain MEDICAL"),
+    ],
+)
+async def test_what_is_not_installed_is_named(hearing: HearingParams, named: str) -> None:
+    """With what is."""
+    async with running("pocketsphinx", warm=1) as pool:
+        params = ListenerParams("audio/raw;rate=16000", hearing, 0, 2000)
+        with pytest.raises(InvalidParameterError, match=f"{named}.*en-US") as caught:
+            await pool.take(params, Inbox().post)
+        assert "ORACLE" in caught.value.public
+
+
+async def test_an_engine_that_does_not_exist_is_an_error() -> None:
+    """It names those there are."""
+    with pytest.raises(EngineError, match="scripted"):
+        await Pool.start("nonesuch")
+
+
+async def test_the_default_limit_comes_from_the_cores() -> None:
+    """Cores over the engine's real-time factor."""
+    async with running() as pool:
+        cores = os.cpu_count() or 1
+        assert pool.limit == int(cores / pool.capabilities.real_time_factor)
