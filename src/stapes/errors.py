@@ -38,7 +38,6 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     │   ├── InvalidatedRetryTokenError      409  InvalidatedRetryToken
     │   ├── SessionLiveElsewhereError       409  IncorrectState
     │   ├── PayloadTooLargeError            413  PayloadTooLarge
-    │   ├── TooManyRequestsError            429  TooManyRequests
     │   ├── SessionLimitError               429  TooManyRequests, a limit of the session was reached
     │   ├── InternalServerError             500  InternalServerError
     │   ├── ServiceUnavailableError         503  ServiceUnavailable, not ready or no capacity
@@ -232,13 +231,6 @@ class PayloadTooLargeError(ApiError):
 
     code, status, close_code = "PayloadTooLarge", 413, 1009
     sentence = "The payload is larger than allowed."
-
-
-class TooManyRequestsError(ApiError):
-    """A rate limit or the tenancy's limit of live sessions was reached."""
-
-    code, status, retryable = "TooManyRequests", 429, True
-    sentence = "The limit was reached; try again later."
 
 
 class SessionLimitError(ApiError):

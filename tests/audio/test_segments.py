@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -94,6 +96,14 @@ def test_longest() -> None:
         *(("SpeechStarted", 0), ("SpeechEnded", 30)),
         *(("SpeechStarted", 30), ("SpeechEnded", 40)),
     ]
+
+
+@pytest.mark.parametrize(("speech", "ends"), [(10, 14), (20, 22)])
+def test_long(speech: int, ends: int) -> None:
+    """In a long segment a shorter pause is enough: two windows instead of four."""
+    rules = replace(RULES, long_ms=640, long_hangover_ms=64)
+    found = events(stream(*[SPEECH] * speech, *[SILENCE] * 5), rules)
+    assert edges(found) == [("SpeechStarted", 0), ("SpeechEnded", ends)]
 
 
 def test_flush_hands_out_the_unfinished_window() -> None:

@@ -119,7 +119,7 @@ async def test_without_acks_the_official_client_gets_none(served: Any) -> None:
     assert listener.finals
 
 
-@pytest.mark.filterwarnings("ignore:ConnectionClosed.code:DeprecationWarning")  # the client's own
+@pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning")  # the client's own
 async def test_the_official_client_reads_an_error_and_a_close(served: Any) -> None:
     """A compartment that does not exist: 404 in on_error, then on_close with 1008."""
     listener = Listener()

@@ -38,6 +38,8 @@ class SegmentRules:
         keep_probability: at or above it, speech that has begun goes on.
         pre_roll_ms: audio before the begin that belongs to the segment.
         hangover_ms: non-speech after which the segment has ended; it belongs to the segment.
+        long_ms: from this length on, the shorter ``long_hangover_ms`` is enough: what a recogniser
+            has to do at the end of a segment grows with its length.
         longest_ms: a segment is cut when it lasts this long.
     """
 
@@ -45,7 +47,14 @@ class SegmentRules:
     keep_probability: float = 0.35
     pre_roll_ms: int = 500
     hangover_ms: int = 300
+    long_ms: int = 15_000
+    long_hangover_ms: int = 250
     longest_ms: int = 30_000
+
+    def ended(self, silence_ms: int, length_ms: int) -> bool:
+        """Whether a segment of this length, with this much non-speech at its end, has ended."""
+        is_long = length_ms >= self.long_ms and silence_ms >= self.long_hangover_ms
+        return silence_ms >= self.hangover_ms or is_long or length_ms >= self.longest_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +158,7 @@ class Segmenter:
         if probability >= self._rules.keep_probability:
             self._last_speech = self._through
         yield SpeechContinued(window, self._through, self._last_speech)
-        silence = self._through - self._last_speech
-        length = self._through - (self._start or 0)
-        if (
-            silence >= self._rules.hangover_ms * SAMPLES_PER_MS
-            or length >= self._rules.longest_ms * SAMPLES_PER_MS
-        ):
+        silence_ms = (self._through - self._last_speech) // SAMPLES_PER_MS
+        length_ms = (self._through - (self._start or 0)) // SAMPLES_PER_MS
+        if self._rules.ended(silence_ms, length_ms):
             yield from self.cut()
