@@ -27,7 +27,6 @@ from stapes.client.stream import open_stream
 
 RATE_HZ = 16000
 CHUNK_BYTES = 3200
-IGNORED_SILENCE_MS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +64,18 @@ def read_manifest(path: Path, language: str = "en") -> list[Clip]:
 
 
 @cache
-def _decoder() -> Any:
+def _decoder(**search: int) -> Any:
     from pocketsphinx import Decoder
 
-    return Decoder(samprate=RATE_HZ, cmn="batch", loglevel="FATAL")
+    return Decoder(samprate=RATE_HZ, cmn="batch", loglevel="FATAL", **search)
 
 
-def hear_directly(pcm: Pcm) -> tuple[str, float]:
-    """Text, and the CPU seconds it took, of one call on the whole audio."""
-    decoder = _decoder()
+def hear_directly(pcm: Pcm, **search: int) -> tuple[str, float]:
+    """Text, and the CPU seconds it took, of one call on the whole audio.
+
+    ``search``: limits of the decoder's search; its presets when there are none.
+    """
+    decoder = _decoder(**search)
     began = time.process_time()
     decoder.start_utt()
     decoder.process_raw(pcm.tobytes(), full_utt=True)

@@ -38,6 +38,10 @@ USUAL_FRAMES = 60
 MOST_FRAMES = 3000
 """What the past weighs at most, so that a change of microphone is learnt."""
 
+SEARCH = {"maxhmmpf": 5000, "maxwpf": 30}
+"""Models and words searched in a frame at most; the presets are 30,000 and no limit. It saves four
+tenths of the time, and the words are as good as with the presets (`scripts/bench wer`)."""
+
 _SURVIVAL = (
     *((1500, 0.77), (700, 0.75), (500, 0.72), (400, 0.69)),
     *((300, 0.62), (200, 0.58), (150, 0.46), (0, 0.30)),
@@ -59,7 +63,7 @@ _CAPABILITIES = Capabilities(
     punctuation=False,
     bias_phrases=False,
     streams_per_process=1,
-    real_time_factor=0.45,
+    real_time_factor=0.35,
     holds_interpreter_lock=True,
 )
 
@@ -117,7 +121,7 @@ class PocketSphinxEngine:
         try:
             from pocketsphinx import Decoder
 
-            self._decoder = Decoder(samprate=RATE_HZ, cmn="live", loglevel="FATAL")
+            self._decoder = Decoder(samprate=RATE_HZ, cmn="live", loglevel="FATAL", **SEARCH)
         except Exception as error:
             raise EngineError(f"PocketSphinx could not be loaded: {error}") from error
         self._open: PocketSphinxRecogniser | None = None

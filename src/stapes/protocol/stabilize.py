@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from stapes.protocol.words import Word
 
-LEVELS = {"NONE": 0.0, "LOW": 0.5, "MEDIUM": 0.7, "HIGH": 0.85}
+LEVELS = {"NONE": 0.0, "LOW": 0.5, "MEDIUM": 0.65, "HIGH": 0.74}
 
 
 def stabilize(words: Sequence[Word], level: str) -> tuple[Word, ...]:
