@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -46,3 +50,22 @@ def test_fork(speech: Pcm) -> None:
     expected = probabilities(speech)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map(probabilities, [speech, speech]) == [expected, expected]
+
+
+def test_nothing_reports_to_anybody(tmp_path: Path) -> None:
+    """Loaded and used, it has started no thread (they would not outlive a fork) and left no file.
+
+    ONNX Runtime from 1.29 on does both for its telemetry.
+    """
+    script = (
+        "import numpy, psutil\n"
+        "from stapes.engines.silero import SileroVoiceActivity\n"
+        "SileroVoiceActivity()(numpy.zeros(512, numpy.float32))\n"
+        "print(psutil.Process().num_threads())"
+    )
+    quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, **quiet, "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,84 @@
+"""A server that is killed: what a client has read is kept, and no process is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+
+from stapes import RealtimeSessionToken
+from stapes.server.home import Home, create_home
+from stapes.store.sql import open_store
+
+KEPT_WITHIN_S = 1.0
+
+
+class Killable(NamedTuple):
+    """A server in a process of its own."""
+
+    process: subprocess.Popen[str]
+    home: Home
+    url: str
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws/transcribe/stream"
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Iterator[Killable]:
+    home, _ = create_home(tmp_path / "home", datetime.now(UTC))
+    command = [sys.executable, "-m", "stapes", "serve", "--home", str(home.path), "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--engine", "scripted"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        said = iter(process.stdout)
+        url = next(found[0] for line in said if (found := re.search(r"http://[\d.]+:\d+", line)))
+        yield Killable(process, home, url)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+async def test_a_final_that_was_read_survives_kill_9(
+    killable: Killable,
+    mint: Callable[..., RealtimeSessionToken],
+    peer: Any,
+    speech: bytes,
+) -> None:
+    """One second after it was read it is on disk; the workers end with the server."""
+    token = mint(killable)
+    async with peer(killable.ws_url) as client:
+        await client.authenticate(token)
+        text = await client.hear(speech)
+        await asyncio.sleep(KEPT_WITHIN_S)
+        workers = psutil.Process(killable.process.pid).children(recursive=True)
+        killable.process.send_signal(signal.SIGKILL)
+        killable.process.wait()
+    assert workers
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert (len(gone), alive) == (len(workers), [])
+    store = open_store(killable.home.database)
+    try:
+        kept = store.finals(token.session_id)
+    finally:
+        store.close()
+    assert [final.text for final in kept] == [text]
+    age_s = time.time() - kept[0].heard_at.timestamp()
+    assert age_s >= KEPT_WITHIN_S
