@@ -28,7 +28,8 @@ from stapes.protocol.events import (
     RecogniserFailed,
     UtteranceArrived,
 )
-from stapes.workers.pool import Ear, Pool
+from stapes.workers.links import Ear
+from stapes.workers.pool import Pool
 
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 2000)
 PATIENCE_S = 60

@@ -61,7 +61,7 @@ from stapes.server.transport import PING
 from stapes.settings import Settings
 from stapes.store.port import FinalHeard, StreamClosed, StreamOpened
 from stapes.tokens.grant import Grant
-from stapes.workers.pool import Ear
+from stapes.workers.links import Ear
 
 log = structlog.get_logger("stapes.stream")
 

@@ -8,204 +8,25 @@ one stream did cannot reach the next.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import socket
-import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
 from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import Capabilities
-from stapes.errors import (
-    EngineError,
-    InternalServerError,
-    InvalidParameterError,
-    ServiceUnavailableError,
-)
-from stapes.protocol.events import (
-    AudioHeard,
-    Event,
-    PartialArrived,
-    RecogniserFailed,
-    UtteranceArrived,
-)
-from stapes.protocol.heard import PartialHeard
-from stapes.workers.frames import (
-    FrameReader,
-    Kind,
-    Report,
-    decode_report,
-    encode,
-    encode_params,
-)
+from stapes.errors import EngineError, InvalidParameterError, ServiceUnavailableError
+from stapes.workers.frames import Kind, encode_params
+from stapes.workers.links import Ear, Link, Post
+from stapes.workers.spawning import Template
 
 log = structlog.get_logger("stapes.workers")
 
-Post = Callable[[Event], None]
-
 OPEN_TIMEOUT_S = 10.0
-FORK_TIMEOUT_S = 10.0
 LONGEST_RESTART_PAUSE_S = 30.0
-
-
-class Ear:
-    """One stream's recogniser in its worker process; events go to the ``post`` it came with."""
-
-    def __init__(self, link: _Link, stream: int, post: Post, on_release: Callable[[], None]):
-        self._link = link
-        self._stream = stream
-        self._post = post
-        self._on_release = on_release
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def feed(self, audio: bytes) -> None:
-        """Give audio. The caller bounds what it feeds ahead of the `AudioHeard` that come back."""
-        self._link.send(Kind.AUDIO, self._stream, audio)
-
-    def flush(self) -> None:
-        """End the utterance now; one `UtteranceArrived` with ``is_answer`` follows."""
-        self._link.send(Kind.FLUSH, self._stream)
-
-    def release(self) -> None:
-        """Give the recogniser back. Safe to call twice."""
-        self._link.send(Kind.CLOSE, self._stream)
-        self._link.forget(self._stream)
-        release, self._on_release = self._on_release, _nothing
-        release()
-
-    def receive(self, kind: Kind, payload: bytes) -> None:
-        """Pass a frame of the worker on as events."""
-        if kind is Kind.OPENED:
-            if not self.opened.done():
-                self.opened.set_result(None)
-        elif kind is Kind.HEARD:
-            for event in _events(decode_report(payload)):
-                self._post(event)
-        else:
-            self.fail(json.loads(payload))
-
-    def fail(self, cause: str) -> None:
-        """The stream's recogniser is gone; the peer is not told why."""
-        log.error("recogniser failed", pid=self._link.pid, cause=cause)
-        if self.opened.done():
-            self._post(RecogniserFailed(InternalServerError(cause)))
-        else:
-            self.opened.set_exception(EngineError(cause))
-
-
-def _nothing() -> None:
-    pass
-
-
-def _events(report: Report) -> list[Event]:
-    """A report as events, the account of the audio last."""
-    events: list[Event] = []
-    for index, item in enumerate(report.items, start=1):
-        if isinstance(item, PartialHeard):
-            events.append(PartialArrived(item))
-        else:
-            events.append(UtteranceArrived(item, report.is_answer and index == len(report.items)))
-    return [*events, AudioHeard(report.audio_bytes, report.speech_ms, report.is_pending)]
-
-
-class _Link(asyncio.Protocol):
-    """The socket to one worker process."""
-
-    def __init__(self, pid: int, on_lost: Callable[[_Link], None]) -> None:
-        self.pid = pid
-        self.ears: dict[int, Ear] = {}
-        self._on_lost = on_lost
-        self._reader = FrameReader()
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape alone
-
-    def data_received(self, data: bytes) -> None:
-        for kind, stream, payload in self._reader.feed(data):
-            if ear := self.ears.get(stream):
-                ear.receive(kind, payload)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        ears, self.ears = self.ears, {}
-        for ear in ears.values():
-            ear.fail(f"worker process {self.pid} ended")
-        self._on_lost(self)
-
-    def send(self, kind: Kind, stream: int, payload: bytes = b"") -> None:
-        if self._transport is not None and stream in self.ears:
-            self._transport.write(encode(kind, stream, payload))
-
-    def forget(self, stream: int) -> None:
-        self.ears.pop(stream, None)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-
-class _Template:
-    """The template process, from the server's side."""
-
-    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
-        self.process = process
-        self._control = control
-        self._lines: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
-        self._turn = asyncio.Lock()
-
-    @classmethod
-    async def start(cls, engine: str) -> _Template:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "stapes.workers.template", engine, str(theirs.fileno())),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            )
-        template = cls(process, ours.dup())
-        ours.setblocking(False)
-        template._lines, template._writer = await asyncio.open_unix_connection(sock=ours)
-        return template
-
-    async def read(self, wanted: str) -> dict[str, Any]:
-        """The next answer that holds ``wanted``. Raises `EngineError`."""
-        while line := await self._lines.readline():
-            answer: dict[str, Any] = json.loads(line)
-            if wanted in answer:
-                return answer
-            if "failed" in answer:
-                raise EngineError(answer["failed"])
-            log.warning("worker ended", **answer)
-        raise EngineError("the engine's process ended")
-
-    async def fork(self) -> tuple[int, socket.socket]:
-        """A new worker: its process id and our end of its socket."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        try:
-            async with self._turn, asyncio.timeout(FORK_TIMEOUT_S):
-                with theirs:
-                    socket.send_fds(self._control, [b"F"], [theirs.fileno()])
-                answer = await self.read("forked")
-        except BaseException:
-            ours.close()
-            raise
-        return answer["forked"], ours
-
-    async def close(self) -> None:
-        self._control.close()
-        self._writer.close()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()
-        await self.process.wait()
 
 
 class Pool:
@@ -218,9 +39,9 @@ class Pool:
         self._streams = streams
         self._warm = warm
         self._capabilities: Capabilities | None = None
-        self._template: _Template | None = None
-        self._idle: deque[_Link] = deque()
-        self._links: set[_Link] = set()
+        self._template: Template | None = None
+        self._idle: deque[Link] = deque()
+        self._links: set[Link] = set()
         self.opened = 0  # streams ever opened; the newest one has this number
         self._tasks: set[asyncio.Task[None]] = set()
         self._filling = asyncio.Lock()
@@ -317,7 +138,7 @@ class Pool:
             raise
         return ear
 
-    async def _take_link(self) -> _Link:
+    async def _take_link(self) -> Link:
         if not self._is_exclusive:
             for link in self._links:
                 if len(link.ears) < self.capabilities.streams_per_process:
@@ -330,25 +151,25 @@ class Pool:
     def _is_exclusive(self) -> bool:
         return self.capabilities.streams_per_process == 1
 
-    def _released(self, link: _Link) -> None:
+    def _released(self, link: Link) -> None:
         self.live -= 1
         self._retire(link)
 
-    def _retire(self, link: _Link) -> None:
+    def _retire(self, link: Link) -> None:
         """A worker that serves one stream ends with it."""
         if self._is_exclusive:
             link.close()
 
-    async def _fork(self) -> _Link:
+    async def _fork(self) -> Link:
         if self._template is None:
             raise EngineError("the engine's process is not running")
         pid, connection = await self._template.fork()
         loop = asyncio.get_running_loop()
-        _, link = await loop.create_unix_connection(lambda: _Link(pid, self._lost), sock=connection)
+        _, link = await loop.create_unix_connection(lambda: Link(pid, self._lost), sock=connection)
         self._links.add(link)
         return link
 
-    def _lost(self, link: _Link) -> None:
+    def _lost(self, link: Link) -> None:
         self._links.discard(link)
         with suppress(ValueError):
             self._idle.remove(link)
@@ -364,7 +185,7 @@ class Pool:
                     return
 
     async def _load(self) -> None:
-        self._template = await _Template.start(self.engine)
+        self._template = await Template.start(self.engine)
         try:
             ready = (await self._template.read("ready"))["ready"]
         except BaseException:
@@ -393,7 +214,7 @@ class Pool:
                 self.problem = f"the engine cannot be loaded: {error}"
                 pause_s = min(pause_s * 2, LONGEST_RESTART_PAUSE_S)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
