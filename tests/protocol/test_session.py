@@ -48,7 +48,8 @@ from stapes.protocol.events import (
 )
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
 from stapes.protocol.messages import AckAudio, Connect, ErrorMessage, Result, Transcription
-from stapes.protocol.session import TRANSITIONS, Phase, Rules, Session, start, step
+from stapes.protocol.session import TRANSITIONS, start, step
+from stapes.protocol.state import Phase, Rules, Session
 from stapes.protocol.words import Word
 
 AUTHENTICATION = json.dumps(

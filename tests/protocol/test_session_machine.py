@@ -42,7 +42,8 @@ from stapes.protocol.events import (
 )
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
 from stapes.protocol.messages import Connect, ErrorMessage, Result
-from stapes.protocol.session import Phase, start, step
+from stapes.protocol.session import start, step
+from stapes.protocol.state import Phase
 from stapes.protocol.words import Word
 
 AUTHENTICATION = json.dumps(

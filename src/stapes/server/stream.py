@@ -53,7 +53,7 @@ from stapes.protocol.events import (
 )
 from stapes.protocol.messages import Authentication, ErrorMessage, TokenAuthentication
 from stapes.protocol.params import Params
-from stapes.protocol.session import Phase, Rules
+from stapes.protocol.state import Phase, Rules
 from stapes.protocol.words import Word
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment

@@ -1,0 +1,70 @@
+"""What a session knows: its phase, the server's rules for it, and everything that has happened.
+
+Values only. Everything that makes one of another is in `stapes.protocol.session`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stapes.errors import ApiError
+from stapes.protocol.events import AudioArrived, Ending, TextArrived
+from stapes.protocol.heard import PartialHeard
+from stapes.protocol.params import Params
+
+
+class Phase(StrEnum):
+    """Where a session is in its life."""
+
+    OPENED = "opened"
+    AUTHENTICATING = "authenticating"
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The limits a server sets for all its sessions. Times in ms, sizes in bytes."""
+
+    authentication_timeout_ms: int = 10_000
+    idle_timeout_ms: int = 300_000
+    longest_session_ms: int = 4 * 3_600_000
+    drain_timeout_ms: int = 30_000
+    longest_text_bytes: int = 64 * 1024
+    longest_audio_bytes: int = 1024 * 1024
+    unheard_audio_ms: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything a session knows. Times in ms on the caller's clock, sizes in bytes."""
+
+    rules: Rules
+    query: str
+    content_type: str | None
+    opened_ms: int
+    phase: Phase = Phase.OPENED
+    session_id: str | None = None
+    params: Params = field(default_factory=Params)
+    longest_session_ms: int | None = None
+    longest_audio_ms: int | None = None
+    held: tuple[TextArrived | AudioArrived, ...] = ()
+    held_bytes: int = 0
+    frames: int = 0
+    audio_bytes: int = 0
+    heard_bytes: int = 0
+    speech_ms: int = 0
+    is_pending: bool = False
+    is_paused: bool = False
+    audio_at_ms: int = 0
+    flushes: tuple[str, ...] = ()  # why each open flush was made, oldest first
+    finals: int = 0
+    partial_text: str = ""
+    partial_at_ms: int = 0
+    partial_waiting: PartialHeard | None = None
+    farewell: ApiError | None = None
+    ending: Ending = "peer"
+    draining_since_ms: int = 0
