@@ -19,6 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from stapes import __version__, errors
+from stapes.protocol.events import Event
 from stapes.protocol.messages import (
     CredentialsAuthentication,
     Outgoing,
@@ -26,7 +27,7 @@ from stapes.protocol.messages import (
     TokenAuthentication,
 )
 from stapes.protocol.params import ORACLE_LANGUAGES, PARAMETERS, WHISPER_LANGUAGES, Parameter
-from stapes.protocol.session import TRANSITIONS, Event, Phase
+from stapes.protocol.session import TRANSITIONS, Phase
 from stapes.settings import Settings
 from stapes.tokens.limits import BOUNDS, NAMESPACE
 
