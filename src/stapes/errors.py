@@ -90,6 +90,8 @@ class CannotParseRequestError(ApiError):
 class _NamedParameterError(ApiError):
     """Tells the peer which parameter is at fault; the sentence is the public one."""
 
+    sentence = ""
+
     def __init__(self, public: str) -> None:
         super().__init__(public, public=public)
 

@@ -24,6 +24,7 @@ from stapes.protocol.messages import (
     CredentialsAuthentication,
     ErrorMessage,
     Outgoing,
+    SendFinalResult,
     TokenAuthentication,
     Transcription,
 )
@@ -83,7 +84,7 @@ class Stream:
 
     async def finalize(self) -> None:
         """Ask for a final that covers all audio sent so far. Does not wait for it."""
-        await self._send('{"event":"SEND_FINAL_RESULT"}')
+        await self._send(SendFinalResult().encode())
 
     async def finish(self) -> None:
         """Finalize, and ask once more: an empty final then says that everything was heard.

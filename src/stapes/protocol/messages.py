@@ -23,7 +23,13 @@ class _Message(BaseModel):
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
-_CompartmentId = Annotated[str, Field(min_length=1, max_length=255)]
+_CompartmentId = Annotated[
+    str, Field(min_length=1, max_length=255, description="OCID of the session's compartment")
+]
+_SessionId = Annotated[str, Field(description="OCID of the session")]
+_Confidence = Annotated[float, Field(description="0..1")]
+_Start = Annotated[int, Field(description="start, ms on the stream's audio timeline")]
+_End = Annotated[int, Field(description="end, ms on the stream's audio timeline")]
 
 
 class TokenAuthentication(_Message):
@@ -31,7 +37,7 @@ class TokenAuthentication(_Message):
 
     authentication_type: Literal["TOKEN"]
     compartment_id: _CompartmentId
-    token: str = Field(min_length=1, repr=False)
+    token: str = Field(min_length=1, repr=False, description="the session token, a JWT")
 
 
 class CredentialsAuthentication(_Message):
@@ -39,7 +45,12 @@ class CredentialsAuthentication(_Message):
 
     authentication_type: Literal["CREDENTIALS"]
     compartment_id: _CompartmentId
-    headers: dict[str, str] = Field(min_length=1, max_length=32, repr=False)
+    headers: dict[str, str] = Field(
+        min_length=1,
+        max_length=32,
+        repr=False,
+        description="headers of a signed GET, with `authorization` and the `uri` it was signed for",
+    )
 
 
 Authentication = TokenAuthentication | CredentialsAuthentication
@@ -49,66 +60,72 @@ _AUTHENTICATION: TypeAdapter[Authentication] = TypeAdapter(
 )
 
 
+class SendFinalResult(_Message):
+    """Asks for the final of everything sent so far, now."""
+
+    event: Literal["SEND_FINAL_RESULT"] = "SEND_FINAL_RESULT"
+
+
 class Connect(_Message):
     """Authentication succeeded and the recogniser is ready."""
 
     event: Literal["CONNECT"] = "CONNECT"
-    session_id: str
+    session_id: _SessionId
 
 
 class AckDetails(_Message):
-    """Which audio frame is acknowledged. ``offset`` and ``length`` in bytes; number from 1."""
+    """Which audio frame is acknowledged."""
 
-    number: int
-    offset: int
-    length: int
+    number: int = Field(description="of the frame, from 1")
+    offset: int = Field(description="bytes of the stream's audio before the frame")
+    length: int = Field(description="of the frame, bytes")
 
 
 class AckAudio(_Message):
     """An audio frame was accepted into the session and will be recognised."""
 
     event: Literal["ACKAUDIO"] = "ACKAUDIO"
-    session_id: str
-    details: AckDetails
+    session_id: _SessionId
+    details: AckDetails = Field(description="which frame")
 
 
 class Token(_Message):
     """A word or mark of a transcription. Times in ms on the stream's audio timeline."""
 
-    token: str
-    start_time_in_ms: int
-    end_time_in_ms: int
-    confidence: float
+    token: str = Field(description="its text")
+    start_time_in_ms: _Start
+    end_time_in_ms: _End
+    confidence: _Confidence
     type: Literal["WORD", "PUNCTUATION"]
 
 
 class Transcription(_Message):
     """What was heard in one utterance. Times in ms on the stream's audio timeline."""
 
-    transcription: str
-    is_final: bool
-    start_time_in_ms: int
-    end_time_in_ms: int
-    trailing_silence: int
-    confidence: float
-    tokens: tuple[Token, ...]
+    transcription: str = Field(description="the text: its tokens, joined")
+    is_final: bool = Field(description="whether it will not change any more")
+    start_time_in_ms: _Start
+    end_time_in_ms: _End
+    trailing_silence: int = Field(description="silence heard after the last word, ms")
+    confidence: float = Field(description="0..1, mean of the words weighted by their durations")
+    tokens: tuple[Token, ...] = Field(description="its words and marks, in order")
 
 
 class Result(_Message):
     """A partial or final transcription; a partial replaces the one before it."""
 
     event: Literal["RESULT"] = "RESULT"
-    session_id: str
-    transcriptions: tuple[Transcription, ...]
+    session_id: _SessionId
+    transcriptions: tuple[Transcription, ...] = Field(min_length=1, description="exactly one")
 
 
 class ErrorMessage(_Message):
     """Something ended the session. ``code`` is an HTTP status."""
 
     event: Literal["ERROR"] = "ERROR"
-    session_id: str | None = None
-    code: int
-    message: str
+    session_id: str | None = Field(None, description="absent when there is no session yet")
+    code: int = Field(description="an HTTP status")
+    message: str = Field(description="code word, colon, sentence")
 
 
 Outgoing = Connect | AckAudio | Result | ErrorMessage

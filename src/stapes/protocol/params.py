@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
 
-from stapes.audio.encodings import Encoding, parse_encoding
+from stapes.audio.encodings import ENCODINGS, Encoding, parse_encoding
 from stapes.errors import InvalidParameterError
+from stapes.protocol.stabilize import LEVELS
 
 ORACLE_LANGUAGES = (
     *("en-US", "es-ES", "pt-BR", "en-GB", "en-AU"),
@@ -42,11 +43,13 @@ def _choice(*allowed: str) -> Parse:
     return parse
 
 
-def _range(lowest: int, highest: int) -> Parse:
+def _within(allowed: range) -> Parse:
     def parse(name: str, text: str) -> int:
-        if text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest:
+        if text.isascii() and text.isdigit() and len(text) < 10 and int(text) in allowed:
             return int(text)
-        raise InvalidParameterError(f"{name} must be a whole number from {lowest} to {highest}.")
+        raise InvalidParameterError(
+            f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}."
+        )
 
     return parse
 
@@ -75,32 +78,123 @@ def _customizations(name: str, text: str) -> tuple[dict[str, Any], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One row of the table: its name on the wire, its field in `Params`, and how it is read."""
+    """One row of the table: what the parser reads a parameter with, and what a document says of it.
+
+    Attributes:
+        name: its name on the wire.
+        attribute: its field in `Params`.
+        parse: how a value is read; takes the name that was used and the text.
+        allowed: the values, or a range of whole numbers; empty when no list would do.
+        default: what holds when it is not given, as it would be written.
+        help: one line about it.
+        aliases: other names it goes by.
+    """
 
     name: str
     attribute: str
     parse: Parse
+    allowed: tuple[str, ...] | range
+    default: str
+    help: str
     aliases: tuple[str, ...] = ()
 
 
+_FLAGS = ("true", "false")
+_PARTIAL_MS, _FINAL_MS = range(2001), range(5001)
+_MODEL_TYPES, _DOMAINS = ("ORACLE", "WHISPER"), ("GENERIC", "MEDICAL")
+_PUNCTUATION = ("NONE", "SPOKEN", "AUTO")
+
 PARAMETERS = (
-    Parameter("encoding", "encoding", _encoding),
-    Parameter("isAckEnabled", "is_ack_enabled", _flag),
     Parameter(
-        *("partialSilenceThresholdInMs", "partial_silence_ms", _range(0, 2000)),
+        "encoding",
+        "encoding",
+        _encoding,
+        allowed=tuple(ENCODINGS),
+        default="audio/raw;rate=16000",
+        help="format of the audio frames: mono, no header; PCM is signed, 16 bit, little-endian",
+    ),
+    Parameter(
+        "isAckEnabled",
+        "is_ack_enabled",
+        _flag,
+        allowed=_FLAGS,
+        default="false",
+        help="whether every audio frame is answered with ACKAUDIO",
+    ),
+    Parameter(
+        "partialSilenceThresholdInMs",
+        "partial_silence_ms",
+        _within(_PARTIAL_MS),
+        allowed=_PARTIAL_MS,
+        default="0",
+        help="silence that has to follow speech before a partial is sent, ms",
         aliases=("shortPauseInMs",),
     ),
     Parameter(
-        *("finalSilenceThresholdInMs", "final_silence_ms", _range(0, 5000)),
+        "finalSilenceThresholdInMs",
+        "final_silence_ms",
+        _within(_FINAL_MS),
+        allowed=_FINAL_MS,
+        default="2000",
+        help="silence after speech that makes a result final, ms",
         aliases=("longPauseInMs",),
     ),
-    Parameter("stabilizePartialResults", "stabilize", _choice("NONE", "LOW", "MEDIUM", "HIGH")),
-    Parameter("modelType", "model_type", _choice("ORACLE", "WHISPER")),
-    Parameter("modelDomain", "model_domain", _choice("GENERIC", "MEDICAL")),
-    Parameter("languageCode", "language", _text),
-    Parameter("punctuation", "punctuation", _choice("NONE", "SPOKEN", "AUTO")),
-    Parameter("customizations", "customizations", _customizations),
-    Parameter("shouldIgnoreInvalidCustomizations", "ignore_customizations", _flag),
+    Parameter(
+        "stabilizePartialResults",
+        "stabilize",
+        _choice(*LEVELS),
+        allowed=tuple(LEVELS),
+        default="NONE",
+        help="how sure the last words of a partial have to be before they are shown",
+    ),
+    Parameter(
+        "modelType",
+        "model_type",
+        _choice(*_MODEL_TYPES),
+        allowed=_MODEL_TYPES,
+        default="ORACLE",
+        help="family of models; a server takes those it has an engine for",
+    ),
+    Parameter(
+        "modelDomain",
+        "model_domain",
+        _choice(*_DOMAINS),
+        allowed=_DOMAINS,
+        default="GENERIC",
+        help="what is spoken about",
+    ),
+    Parameter(
+        "languageCode",
+        "language",
+        _text,
+        allowed=(*ORACLE_LANGUAGES, *WHISPER_LANGUAGES),
+        default="en-US",
+        help="what is spoken: a locale for ORACLE, a language (default en) for WHISPER",
+    ),
+    Parameter(
+        "punctuation",
+        "punctuation",
+        _choice(*_PUNCTUATION),
+        allowed=_PUNCTUATION,
+        default="NONE",
+        help="where punctuation comes from; accepted, and without effect so far",
+    ),
+    Parameter(
+        "customizations",
+        "customizations",
+        _customizations,
+        allowed=(),
+        default="[]",
+        help="JSON array of objects; there are none yet, so any is refused or ignored",
+    ),
+    Parameter(
+        "shouldIgnoreInvalidCustomizations",
+        "ignore_customizations",
+        _flag,
+        allowed=_FLAGS,
+        default="false",
+        help="whether customizations that cannot be loaded are ignored",
+    ),
 )
 
 

@@ -112,6 +112,7 @@ def step(session: Session, event: Event, now_ms: int) -> Step:
 
 
 def _authenticate(session: Session, event: TextArrived, _now_ms: int) -> Step:
+    """Have the authentication message verified; anything else is refused."""
     if _is_too_long(session, event):
         return _refuse(session, PayloadTooLargeError())
     try:
@@ -122,12 +123,14 @@ def _authenticate(session: Session, event: TextArrived, _now_ms: int) -> Step:
 
 
 def _refuse_audio(session: Session, event: AudioArrived, _now_ms: int) -> Step:
+    """Refuse audio that comes before the authentication message."""
     if _is_too_long(session, event):
         return _refuse(session, PayloadTooLargeError())
     return _refuse(session, AuthenticationExpectedError("audio before authentication"))
 
 
 def _authenticated(session: Session, event: Authenticated, now_ms: int) -> Step:
+    """Read the parameters, now that a peer may learn of their faults; take a recogniser."""
     known = replace(
         session,
         session_id=event.session_id,
@@ -142,6 +145,7 @@ def _authenticated(session: Session, event: Authenticated, now_ms: int) -> Step:
 
 
 def _hold(session: Session, event: TextArrived | AudioArrived, _now_ms: int) -> Step:
+    """Hold what comes before CONNECT; when two seconds are held, read no further."""
     if _is_too_long(session, event):
         return _refuse(session, PayloadTooLargeError())
     size = len(event.audio) if isinstance(event, AudioArrived) else len(event.text)
@@ -152,6 +156,7 @@ def _hold(session: Session, event: TextArrived | AudioArrived, _now_ms: int) -> 
 
 
 def _connect(session: Session, _event: RecogniserTaken, now_ms: int) -> Step:
+    """Say CONNECT, then treat what was held as if it had just come."""
     assert session.session_id is not None
     held = session.held
     session = replace(
@@ -168,10 +173,12 @@ def _connect(session: Session, _event: RecogniserTaken, now_ms: int) -> Step:
 def _refused(
     session: Session, event: AuthenticationRefused | RecogniserRefused, _now_ms: int
 ) -> Step:
+    """Tell the peer why and close."""
     return _refuse(session, event.error)
 
 
 def _check_authentication_time(session: Session, _event: TimeElapsed, now_ms: int) -> Step:
+    """Refuse a peer that has not authenticated in time."""
     if now_ms - session.opened_ms < session.rules.authentication_timeout_ms:
         return session, []
     return _refuse(session, AuthenticationTimeoutError())
@@ -183,6 +190,7 @@ def _refuse(session: Session, error: ApiError, ending: Ending = "refused") -> St
 
 
 def _leave(session: Session, _event: PeerClosed, _now_ms: int) -> Step:
+    """End; there is nothing to recognise."""
     return _finish(replace(session, held=()))
 
 
@@ -190,6 +198,7 @@ def _leave(session: Session, _event: PeerClosed, _now_ms: int) -> Step:
 
 
 def _feed(session: Session, event: AudioArrived, now_ms: int) -> Step:
+    """Pass audio on to the recogniser, acknowledge it when asked to, watch the token's limit."""
     if _is_too_long(session, event):
         return _drain(session, PayloadTooLargeError(), "refused", now_ms)
     length = len(event.audio)
@@ -212,6 +221,7 @@ def _feed(session: Session, event: AudioArrived, now_ms: int) -> Step:
 
 
 def _read_text(session: Session, event: TextArrived, now_ms: int) -> Step:
+    """Answer SEND_FINAL_RESULT with a final; ignore every other text."""
     if _is_too_long(session, event):
         return _drain(session, PayloadTooLargeError(), "refused", now_ms)
     if not is_final_requested(event.text):
@@ -222,6 +232,7 @@ def _read_text(session: Session, event: TextArrived, now_ms: int) -> Step:
 
 
 def _show_partial(session: Session, event: PartialArrived, now_ms: int) -> Step:
+    """Send a partial, at most every 100 ms and only when its text changed."""
     return _send_partial(replace(session, partial_waiting=event.heard), now_ms)
 
 
@@ -239,6 +250,7 @@ def _send_partial(session: Session, now_ms: int) -> Step:
 
 
 def _end_utterance(session: Session, event: UtteranceArrived, now_ms: int) -> Step:
+    """Send and keep the final of an utterance; an empty one only when it was asked for."""
     why, flushes = "", session.flushes
     if event.is_answer:
         why, flushes = flushes[0], flushes[1:]
@@ -258,6 +270,7 @@ def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -
 
 
 def _note_heard(session: Session, event: AudioHeard, now_ms: int) -> Step:
+    """Note how far the recogniser is; read on when it has caught up."""
     session = replace(
         session,
         heard_bytes=session.heard_bytes + event.audio_bytes,
@@ -268,10 +281,12 @@ def _note_heard(session: Session, event: AudioHeard, now_ms: int) -> Step:
 
 
 def _note_heard_late(session: Session, event: AudioHeard, _now_ms: int) -> Step:
+    """Account for speech that was heard while the session ends."""
     return replace(session, speech_ms=session.speech_ms + event.speech_ms), []
 
 
 def _watch(session: Session, _event: TimeElapsed, now_ms: int) -> Step:
+    """Watch the clock: the longest session, idle time, missing audio, a partial that waits."""
     longest_ms = session.rules.longest_session_ms
     if session.longest_session_ms is not None:
         longest_ms = min(longest_ms, session.longest_session_ms)
@@ -296,18 +311,22 @@ def _has_gone_quiet(session: Session, silent_ms: int) -> bool:
 
 
 def _peer_closed(session: Session, _event: PeerClosed, now_ms: int) -> Step:
+    """Have what was heard recognised and kept, though nobody reads it any more."""
     return _drain(session, None, "peer", now_ms)
 
 
 def _stop(session: Session, event: StopRequested, now_ms: int) -> Step:
+    """Have what was heard recognised and kept, then tell the peer why it ends."""
     return _drain(session, event.error, "stopped", now_ms)
 
 
 def _stop_early(session: Session, event: StopRequested, _now_ms: int) -> Step:
+    """Tell the peer why it ends and close."""
     return _refuse(session, event.error, "stopped")
 
 
 def _fail(session: Session, event: RecogniserFailed, _now_ms: int) -> Step:
+    """Tell the peer that the fault is ours and close."""
     return _refuse(session, event.error, "failed")
 
 
@@ -327,6 +346,7 @@ def _drain(session: Session, farewell: ApiError | None, ending: Ending, now_ms: 
 
 
 def _drained(session: Session, event: UtteranceArrived, _now_ms: int) -> Step:
+    """Send and keep the last finals; after the very last, say farewell and close."""
     why, flushes = "", session.flushes
     if event.is_answer:
         why, flushes = flushes[0], flushes[1:]
@@ -340,6 +360,7 @@ def _drained(session: Session, event: UtteranceArrived, _now_ms: int) -> Step:
 
 
 def _check_drain_time(session: Session, _event: TimeElapsed, now_ms: int) -> Step:
+    """Give up on last words that do not come in time."""
     if now_ms - session.draining_since_ms < session.rules.drain_timeout_ms:
         return session, []
     return _finish(replace(session, ending="failed"))
@@ -357,10 +378,12 @@ def _finish(session: Session) -> Step:
 
 
 def _ignore(session: Session, _event: Event, _now_ms: int) -> Step:
+    """Nothing."""
     return session, []
 
 
 def _part(session: Session, _event: PeerClosed, _now_ms: int) -> Step:
+    """Go on without the peer: it has left, so nobody is told why."""
     return replace(session, farewell=None), []
 
 

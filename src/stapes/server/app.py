@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from stapes import __version__
-from stapes.server import health, refusals, stream, token_endpoint
+from stapes.server import health, openapi, refusals, stream, token_endpoint
 from stapes.server.deployment import Deployment
 
 
@@ -22,5 +22,6 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.include_router(token_endpoint.router)
     app.include_router(health.router)
     app.router.routes.append(stream.route)
+    openapi.describe(app)
     refusals.install(app, longest_body_bytes=deployment.settings.longest_body_bytes)
     return app

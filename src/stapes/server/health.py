@@ -3,25 +3,84 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from stapes.errors import StoreError
 from stapes.server.deployment import Deployment
+from stapes.server.openapi import headers, refusals
 from stapes.tokens.keys import jwks
 
 router = APIRouter()
 
 
-@router.get("/health")
-async def health() -> dict[str, str]:
+class Alive(BaseModel):
+    """The process turns."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Streams(BaseModel):
+    """How many streams there are, and how many there may be."""
+
+    live: int
+    limit: int
+
+
+class Ready(BaseModel):
+    """Sessions can be opened and recorded."""
+
+    status: Literal["ready"]
+    engine: str
+    streams: Streams
+
+
+class NotReady(BaseModel):
+    """Sessions cannot be opened or not be recorded, and why."""
+
+    status: Literal["not ready"]
+    reasons: list[str]
+
+
+class PublicKey(BaseModel):
+    """A key as RFC 8037 section 2 has it."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    use: Literal["sig"]
+    alg: Literal["EdDSA"]
+
+
+class PublicKeys(BaseModel):
+    """A set of keys (RFC 7517 section 5)."""
+
+    keys: list[PublicKey]
+
+
+def _answers(description: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": description, "headers": headers()}, **refusals()}
+
+
+@router.get("/health", operation_id="GetHealth", responses=_answers("It is alive."))
+async def health() -> Alive:
     """Answers as long as the process turns."""
-    return {"status": "alive"}
+    return Alive()
 
 
-@router.get("/ready", responses={503: {"description": "not ready, with the reasons"}})
+@router.get(
+    "/ready",
+    operation_id="GetReadiness",
+    response_model=Ready,
+    responses={
+        **_answers("It is ready."),
+        503: {"model": NotReady, "description": "It is not, and why.", "headers": headers()},
+    },
+)
 async def ready(request: Request) -> JSONResponse:
     """Whether sessions can be opened and recorded now, and how many more."""
     deployment: Deployment = request.app.state.deployment
@@ -37,7 +96,12 @@ async def ready(request: Request) -> JSONResponse:
     )
 
 
-@router.get("/.well-known/jwks.json")
+@router.get(
+    "/.well-known/jwks.json",
+    operation_id="GetPublicKeys",
+    response_model=PublicKeys,
+    responses=_answers("The keys."),
+)
 async def public_keys(request: Request) -> dict[str, Any]:
     """The keys that verify session tokens (RFC 7517 section 5)."""
     deployment: Deployment = request.app.state.deployment

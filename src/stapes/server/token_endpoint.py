@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from stapes.errors import (
@@ -36,12 +35,12 @@ from stapes.protocol.resources import (
 )
 from stapes.server.authentication import Caller, new_session_id, verify_request
 from stapes.server.deployment import Deployment
+from stapes.server.openapi import LONGEST_RETRY_TOKEN, token_operation
 from stapes.store.port import TokenIssued
 from stapes.tokens.limits import Limits, parse_limits
 from stapes.tokens.minting import claims, mint
 
 PATH = "/20220101/actions/realtimeSessionToken"
-LONGEST_RETRY_TOKEN = 64
 _ALLOWED = {
     "compartmentId": f"must be a string of 1 to {LONGEST_COMPARTMENT_ID} characters",
     "freeformTags": "must be an object of strings",
@@ -49,33 +48,10 @@ _ALLOWED = {
 }
 
 
-class Refusal(BaseModel):
-    """The body of every error."""
-
-    code: str
-    message: str
-
-
-_OPERATION: dict[str, Any] = {
-    "operation_id": "CreateRealtimeSessionToken",
-    "response_model": RealtimeSessionToken,
-    "responses": {status: {"model": Refusal} for status in (400, 401, 404, 409, 413, 429, 500)},
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": CreateRealtimeSessionTokenDetails.model_json_schema(),
-                }
-            },
-        }
-    },
-}
-
 router = APIRouter()
 
 
-@router.post(PATH, **_OPERATION)
+@router.post(PATH, **token_operation())
 async def create_realtime_session_token(request: Request) -> Response:
     """Create a session and the token that authenticates it."""
     deployment: Deployment = request.app.state.deployment

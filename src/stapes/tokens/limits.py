@@ -45,7 +45,7 @@ class Limits:
 
     def to_claim(self) -> dict[str, bool | int | str]:
         """The JSON of the ``limits`` claim: only the bounds that are set."""
-        named = {key: getattr(self, bound.field) for key, bound in _BOUNDS.items()}
+        named = {key: getattr(self, bound.field) for key, bound in BOUNDS.items()}
         return {key: value for key, value in named.items() if value}
 
 
@@ -75,9 +75,9 @@ def parse_claim(claim: object) -> Limits | None:
 def _read(bounds: Mapping[str, object]) -> Limits | None:
     values: dict[str, Any] = {}
     for key, value in bounds.items():
-        bound = _BOUNDS.get(key)
+        bound = BOUNDS.get(key)
         if bound is None:
-            known = ", ".join(_BOUNDS)
+            known = ", ".join(BOUNDS)
             raise InvalidParameterError(f"definedTags.{NAMESPACE}.{key:.100}: known are {known}")
         read = bound.read(value)
         if read is None:
@@ -112,19 +112,21 @@ def _origin(value: object) -> str | None:
     return value.lower()
 
 
-class _Bound(NamedTuple):
+class Bound(NamedTuple):
+    """How a bound is read, and what is allowed."""
+
     field: str
     read: Callable[[object], bool | int | str | None]  # None: not allowed
     allowed: str
 
 
 _INTEGER = f"an integer from 1 to {LONGEST_S}"
-_BOUNDS = {
-    "single-use": _Bound("single_use", _flag, "true or false"),
-    "ttl-seconds": _Bound("ttl_s", _seconds, _INTEGER),
-    "max-session-seconds": _Bound("max_session_s", _seconds, _INTEGER),
-    "max-audio-seconds": _Bound("max_audio_s", _seconds, _INTEGER),
-    "language-code": _Bound("language_code", _language, "a language code such as en-US"),
-    "model-type": _Bound("model_type", _model_type, " or ".join(MODEL_TYPES)),
-    "origin": _Bound("origin", _origin, "an origin such as https://example.org"),
+BOUNDS = {
+    "single-use": Bound("single_use", _flag, "true or false"),
+    "ttl-seconds": Bound("ttl_s", _seconds, _INTEGER),
+    "max-session-seconds": Bound("max_session_s", _seconds, _INTEGER),
+    "max-audio-seconds": Bound("max_audio_s", _seconds, _INTEGER),
+    "language-code": Bound("language_code", _language, "a language code such as en-US"),
+    "model-type": Bound("model_type", _model_type, " or ".join(MODEL_TYPES)),
+    "origin": Bound("origin", _origin, "an origin such as https://example.org"),
 }
