@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,20 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXECUTABLE = [*sorted((ROOT / "scripts").iterdir()), ROOT / ".ci" / "run"]
-SUFFIXES = {".py", ".md", ".toml", ".lock", ".json", ".ini", ".html", ".js", ".ts", ".sh", ".mako"}
+SUFFIXES = {
+    ".py",
+    ".md",
+    ".toml",
+    ".lock",
+    ".json",
+    ".ini",
+    ".html",
+    ".js",
+    ".mjs",
+    ".ts",
+    ".sh",
+    ".mako",
+}
 
 # Put together here, since this file is read by its own check.
 REGISTRIES = [".".join(parts) for parts in [("pypi", "org"), ("pythonhosted", "org")]]
@@ -106,3 +120,14 @@ def test_the_lock_holds_every_dependency_that_the_project_names() -> None:
     locked = {name for name, _ in PINNED.findall((ROOT / "requirements.lock").read_text("utf-8"))}
     assert len(named) > 20
     assert sorted({name.lower() for name in named} - locked) == []
+
+
+def test_the_packages_for_node_are_pinned_and_hashed() -> None:
+    """Each is named in one exact version, locked by a hash, and not tied to an address."""
+    folder = ROOT / "tests" / "clients" / "node"
+    named = json.loads((folder / "package.json").read_text("utf-8"))["dependencies"]
+    locked = json.loads((folder / "package-lock.json").read_text("utf-8"))["packages"]
+    assert locked.pop("")["dependencies"] == named
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in named} == named
+    assert [path for path, package in locked.items() if "integrity" not in package] == []
+    assert [path for path, package in locked.items() if "resolved" in package] == []

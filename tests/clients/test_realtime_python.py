@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import wave
+from importlib.metadata import version
 from typing import Any
 
 import oci
@@ -96,13 +97,14 @@ async def _stream(client: Any, listener: Listener) -> None:
         await connecting
 
 
-async def test_the_official_client_hears_the_sample(start_server: Any) -> None:
+async def test_the_official_client_hears_the_sample(start_server: Any, heard: Any) -> None:
     """CONNECT, acks, several partials, a final with the sample's words, no error."""
     server = start_server(engine="pocketsphinx")
     listener = Listener()
     await _stream(_client(server, listener, is_ack_enabled=True), listener)
     assert listener.sessions[0]["event"] == "CONNECT"
     assert listener.sessions[0]["sessionId"].startswith("ocid1.aispeechrealtimesession.oc1..")
+    heard(f"Python oci-ai-speech-realtime {version('oci-ai-speech-realtime')}", listener.finals)
     assert len(listener.partials) >= 3
     assert listener.finals == ["we will meet again on monday morning at nine o'clock"]
     assert [ack["number"] for ack in listener.acks] == list(range(1, len(listener.acks) + 1))

@@ -32,10 +32,14 @@ _URL = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]*")
 
 @dataclass(frozen=True, slots=True)
 class OwnServer:
-    """A server that runs until its block is left. ``profile`` may do everything there."""
+    """A server that runs until its block is left. ``profile`` may do everything there.
+
+    ``config_file`` is what any OCI SDK reads, and where ``profile`` was read from.
+    """
 
     url: str
     profile: Profile
+    config_file: Path
     pid: int
 
 
@@ -51,7 +55,8 @@ def own_server() -> Iterator[OwnServer]:
         log = Path(folder) / "log"
         with _served(home.path, log) as process:
             url = _wait_until_ready(process, log)
-            yield OwnServer(url, read_profile(home.config_file), process.pid)
+            profile = read_profile(home.config_file)
+            yield OwnServer(url, profile, home.config_file, process.pid)
 
 
 @contextmanager
