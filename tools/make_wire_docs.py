@@ -296,7 +296,7 @@ def _errors() -> Iterator[str]:
                 str(error.close_code),
                 "yes" if error.retryable else "no",
                 _first_line(error),
-                error.sentence or "names it and what is allowed",
+                error.sentence,
             )
             for error in told
         ),

@@ -88,9 +88,9 @@ class CannotParseRequestError(ApiError):
 
 
 class _NamedParameterError(ApiError):
-    """Tells the peer which parameter is at fault; the sentence is the public one."""
+    """Tells the peer which parameter is at fault; each error has a sentence of its own."""
 
-    sentence = ""
+    sentence = "Names the parameter and what is allowed."
 
     def __init__(self, public: str) -> None:
         super().__init__(public, public=public)

@@ -36,7 +36,7 @@ from stapes.signing.canonical import (
 )
 
 SHORTEST_KEY_BITS = 2048
-CREDENTIALS_PATHS = frozenset({"/", "/ws/transcribe/stream"})
+STREAM_PATH = "/ws/transcribe/stream"
 
 FindKey = Callable[[KeyId], RSAPublicKey | None]
 """The loaded public key of a keyId; it must compare all three parts, tenancy included."""
@@ -74,15 +74,16 @@ def verify_credentials(
 ) -> KeyId:
     """Verify the ``headers`` of a websocket CREDENTIALS message and say who signed them.
 
-    They are those of a GET of ``uri``. A signature over any other path than the socket's is
-    refused, so that a request signed for another service cannot be replayed here. It is not
-    bound to this connection: clients sign other hosts and forms of the URL than they connect to.
+    They are those of a GET of ``uri``: the socket's path with any query, or ``/`` without one,
+    which is what some clients sign. A signature over anything else is refused, so that a request
+    signed for another service cannot be replayed here. It is not bound to this connection: clients
+    sign other hosts and forms of the URL than they connect to.
 
     Raises the leaves of `stapes.errors.SignatureError`.
     """
     fields = fields_of(headers.items())
     _, target = split_uri(field_value(fields, "uri"))
-    if target.partition("?")[0] not in CREDENTIALS_PATHS:
+    if target != "/" and target.partition("?")[0] != STREAM_PATH:
         raise SignatureTargetError(f"signed for {target:.100}")
     return _verify("GET", target, fields, b"", find_key=find_key, now=now, skew_s=skew_s)
 
