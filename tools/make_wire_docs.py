@@ -27,7 +27,8 @@ from stapes.protocol.messages import (
     TokenAuthentication,
 )
 from stapes.protocol.params import ORACLE_LANGUAGES, PARAMETERS, WHISPER_LANGUAGES, Parameter
-from stapes.protocol.session import TRANSITIONS, Phase
+from stapes.protocol.session import TRANSITIONS
+from stapes.protocol.state import Phase
 from stapes.settings import Settings
 from stapes.tokens.limits import BOUNDS, NAMESPACE
 
