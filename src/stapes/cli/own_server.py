@@ -32,11 +32,15 @@ _URL = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]*")
 
 @dataclass(frozen=True, slots=True)
 class OwnServer:
-    """A server that runs until its block is left. ``profile`` may do everything there."""
+    """A server that runs until its block is left.
+
+    ``profile`` may do everything there; ``log`` is the file of what the server says.
+    """
 
     url: str
     profile: Profile
     pid: int
+    log: Path
 
 
 @contextmanager
@@ -51,7 +55,7 @@ def own_server() -> Iterator[OwnServer]:
         log = Path(folder) / "log"
         with _served(home.path, log) as process:
             url = _wait_until_ready(process, log)
-            yield OwnServer(url, read_profile(home.config_file), process.pid)
+            yield OwnServer(url, read_profile(home.config_file), process.pid, log)
 
 
 @contextmanager
