@@ -36,8 +36,14 @@ class Transport(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
         self._heard_at = self.loop.time()
-        if not self._lingering:
-            super().data_received(data)
+        if self._lingering:
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # A line or a number of header fields that websockets does not take. It has its
+            # answer ready, and nobody else would send it or let go of the peer.
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
 
     def handle_connect(self, event: Any) -> None:
         """The upgrade request: offer `ping` to the application."""
