@@ -16,13 +16,13 @@ from rich.console import Console
 
 from bench.harness import Report, publish
 
-FRAME = {"__init__", "__main__", "harness", "hearing"}
+FRAME = {"__init__", "__main__", "harness", "hearing", "socket_peer", "socket_script"}
 
 
 def benchmarks() -> dict[str, str]:
     """Name and first docstring line of each benchmark; none is imported for it."""
     paths = [path for path in Path(__file__).parent.glob("*.py") if path.stem not in FRAME]
-    return {path.stem: _first_line(path) for path in sorted(paths)}
+    return {path.stem.replace("_", "-"): _first_line(path) for path in sorted(paths)}
 
 
 def main(arguments: Sequence[str], console: Console) -> int:
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str], console: Console) -> int:
     if name not in benchmarks():
         console.print(f"no benchmark {name!r}; there are: {', '.join(benchmarks())}", markup=False)
         return 2
-    report: Report = importlib.import_module(f"bench.{name}").run(rest)
+    module = importlib.import_module(f"bench.{name.replace('-', '_')}")
+    report: Report = module.run(rest)
     return publish(report, as_json="--json" in arguments, console=console)
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,6 +58,22 @@ def read_manifest(path: Path, language: str = "en") -> list[Clip]:
         for row in rows
         if row["language"] == language
     ]
+
+
+def sets(clips: Iterable[Clip]) -> list[str]:
+    """The names of the sets among ``clips``."""
+    return sorted({clip.set for clip in clips})
+
+
+def spread(clips: Sequence[Clip], most: int | None) -> list[Clip]:
+    """At most ``most`` clips of each set, evenly spread; all of them when there is no limit."""
+    return [clip for name in sets(clips) for clip in _spread(clips, name, most)]
+
+
+def _spread(clips: Sequence[Clip], name: str, most: int | None) -> list[Clip]:
+    chosen = [clip for clip in clips if clip.set == name]
+    step = max(1, len(chosen) / most) if most else 1
+    return [chosen[int(index * step)] for index in range(int(len(chosen) / step))]
 
 
 # Direct

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jiwer
@@ -23,7 +23,15 @@ from rich.table import Table
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from bench.harness import Bar, Report
-from bench.hearing import Clip, bundled, hear_through_service, read_manifest, texts_heard_directly
+from bench.hearing import (
+    Clip,
+    bundled,
+    hear_through_service,
+    read_manifest,
+    sets,
+    spread,
+    texts_heard_directly,
+)
 from stapes.cli.own_server import OwnServer, own_server
 
 WORDS_FOR_A_BAR = 200
@@ -33,8 +41,7 @@ POINTS_ALLOWED = 1.0
 def run(arguments: Sequence[str]) -> Report:
     """Hear every clip both ways and compare."""
     asked = _parse(arguments)
-    clips = read_manifest(asked.manifest) if asked.manifest else bundled()
-    clips = [clip for name in _sets(clips) for clip in _spread(clips, name, asked.clips)]
+    clips = spread(read_manifest(asked.manifest) if asked.manifest else bundled(), asked.clips)
     processes = os.cpu_count() or 1
     found = track(texts_heard_directly(clips, processes), "direct", total=len(clips))
     direct = list(found)
@@ -48,16 +55,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--manifest", type=Path, help="clips with their texts, JSON lines")
     parser.add_argument("--clips", type=int, help="at most this many clips of each set")
     return parser.parse_args(arguments)
-
-
-def _sets(clips: Iterable[Clip]) -> list[str]:
-    return sorted({clip.set for clip in clips})
-
-
-def _spread(clips: Sequence[Clip], name: str, most: int | None) -> list[Clip]:
-    chosen = [clip for clip in clips if clip.set == name]
-    step = max(1, len(chosen) / most) if most else 1
-    return [chosen[int(index * step)] for index in range(int(len(chosen) / step))]
 
 
 async def _hear_all(server: OwnServer, clips: Sequence[Clip], at_once: int) -> list[str]:
@@ -78,7 +75,7 @@ def _report(clips: Sequence[Clip], direct: Sequence[str], service: Sequence[str]
     table = Table("set", "clips", "words", "direct WER %", "service WER %", "difference")
     figures: dict[str, dict[str, float]] = {}
     bars = []
-    for name in _sets(clips):
+    for name in sets(clips):
         rows = [index for index, clip in enumerate(clips) if clip.set == name]
         texts = [clips[index].text for index in rows]
         words = sum(len(_normalise(text).split()) for text in texts)

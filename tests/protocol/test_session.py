@@ -546,3 +546,13 @@ def test_a_session_is_a_value() -> None:
     before = replace(driven.session)
     step(driven.session, AudioArrived(b"\0\0"), 5)
     assert driven.session == before
+
+
+def test_punctuation_is_that_of_the_query() -> None:
+    """A partial has no end yet; the final is kept as it is sent."""
+    driven = streaming("punctuation=AUTO")
+    assert shown(driven.take(partial("are", "you"), after_ms=200))[0].transcription == "Are you"
+    effects = driven.take(utterance("are", "you", "there"))
+    assert shown(effects)[0].transcription == "Are you there?"
+    (kept,) = (effect for effect in effects if isinstance(effect, SaveFinal))
+    assert kept.transcription == shown(effects)[0]

@@ -34,13 +34,15 @@ _URL = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]*")
 class OwnServer:
     """A server that runs until its block is left. ``profile`` may do everything there.
 
-    ``config_file`` is what any OCI SDK reads, and where ``profile`` was read from.
+    ``config_file`` is what any OCI SDK reads, and where ``profile`` was read from; ``log`` is the
+    file of what the server says.
     """
 
     url: str
     profile: Profile
     config_file: Path
     pid: int
+    log: Path
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def own_server() -> Iterator[OwnServer]:
         with _served(home.path, log) as process:
             url = _wait_until_ready(process, log)
             profile = read_profile(home.config_file)
-            yield OwnServer(url, profile, home.config_file, process.pid)
+            yield OwnServer(url, profile, home.config_file, process.pid, log)
 
 
 @contextmanager

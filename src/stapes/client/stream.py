@@ -29,6 +29,7 @@ from stapes.protocol.messages import (
     Transcription,
 )
 from stapes.protocol.messages import Result as ResultMessage
+from stapes.protocol.results import attached
 from stapes.protocol.words import Word
 from stapes.signing.signer import sign_credentials
 
@@ -242,15 +243,6 @@ def _refusal(message: ErrorMessage) -> ServerRefusedError:
 
 
 def _result(transcription: Transcription) -> Result:
-    words: list[Word] = []
-    for token in transcription.tokens:
-        if token.type == "PUNCTUATION" and words:
-            last = words[-1]
-            words[-1] = Word(last.text + token.token, last.start_ms, last.end_ms, last.confidence)
-        else:
-            words.append(
-                Word(token.token, token.start_time_in_ms, token.end_time_in_ms, token.confidence)
-            )
     return Result(
         text=transcription.transcription,
         is_final=transcription.is_final,
@@ -258,5 +250,5 @@ def _result(transcription: Transcription) -> Result:
         end_ms=transcription.end_time_in_ms,
         trailing_silence_ms=transcription.trailing_silence,
         confidence=transcription.confidence,
-        words=tuple(words),
+        words=attached(transcription),
     )

@@ -242,7 +242,7 @@ def _send_partial(session: Session, now_ms: int) -> Step:
     if heard is None or now_ms - session.partial_at_ms < PARTIAL_INTERVAL_MS:
         return session, []
     session = replace(session, partial_waiting=None)
-    shown = results.partial(heard, session.params.stabilize)
+    shown = results.partial(heard, session.params)
     if shown is None or shown.transcription == session.partial_text:
         return session, []
     session = replace(session, partial_text=shown.transcription, partial_at_ms=now_ms)
@@ -262,7 +262,7 @@ def _end_utterance(session: Session, event: UtteranceArrived, now_ms: int) -> St
 
 def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -> Step:
     """Send and keep a final; an empty one is sent only when it was asked for, and never kept."""
-    shown = results.final(event.heard)
+    shown = results.final(event.heard, session.params)
     if not shown.tokens:
         return session, [Send(_result(session, shown))] if is_wanted else []
     session = replace(session, finals=session.finals + 1)

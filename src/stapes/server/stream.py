@@ -53,8 +53,8 @@ from stapes.protocol.events import (
 )
 from stapes.protocol.messages import Authentication, ErrorMessage, TokenAuthentication
 from stapes.protocol.params import Params
+from stapes.protocol.results import attached
 from stapes.protocol.state import Phase, Rules
-from stapes.protocol.words import Word
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment
 from stapes.server.transport import PING
@@ -313,10 +313,7 @@ class Pump:
                 start_ms=shown.start_time_in_ms,
                 end_ms=shown.end_time_in_ms,
                 confidence=shown.confidence,
-                words=tuple(
-                    Word(each.token, each.start_time_in_ms, each.end_time_in_ms, each.confidence)
-                    for each in shown.tokens
-                ),
+                words=attached(shown),
                 heard_at=datetime.now(UTC),
             )
         )

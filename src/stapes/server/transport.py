@@ -2,7 +2,8 @@
 
 It tells a peer why it is closed when a frame is too large (RFC 6455 close 1009 comes with an
 ``ERROR`` before it), it does not take a peer for dead while we ourselves are not reading or its
-data is still coming, and it lets the server ping a peer on demand.
+data is still coming, and it lets the server ping a peer on demand. And a peer's broken text is no
+failure of ours.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import PayloadTooBig
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 
 from stapes.errors import PayloadTooLargeError
 from stapes.protocol.messages import ErrorMessage
@@ -35,8 +36,14 @@ class Transport(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
         self._heard_at = self.loop.time()
-        if not self._lingering:
-            super().data_received(data)
+        if self._lingering:
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # A line or a number of header fields that websockets does not take. It has its
+            # answer ready, and nobody else would send it or let go of the peer.
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
 
     def handle_connect(self, event: Any) -> None:
         """The upgrade request: offer `ping` to the application."""
@@ -44,6 +51,17 @@ class Transport(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions = cast(dict[str, Any], self.scope["extensions"])
             extensions[PING] = self.ping
+
+    def send_receive_event_to_app(self) -> None:
+        """A whole message. Text that is no UTF-8 ends the connection (RFC 6455 section 8.1)."""
+        is_text = self.curr_msg_data_type == "text" and not self.close_sent
+        if not is_text or _is_utf8(b"".join(self.frames)):
+            super().send_receive_event_to_app()
+            return
+        # uvicorn would log this as a failure with a traceback; it is the peer's fault alone.
+        self.frames = []
+        self.conn.send_close(CloseCode.INVALID_DATA)
+        self.handle_parser_exception()
 
     def keepalive_timeout(self) -> None:
         """No pong in time. A peer whose bytes we do not read, or that sends, is not gone."""
@@ -98,3 +116,11 @@ class Transport(WebSocketsSansIOProtocol):
         self._lingering = True
         self.transport.resume_reading()
         self.close_timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
