@@ -177,7 +177,7 @@ PARAMETERS = (
         _choice(*_PUNCTUATION),
         allowed=_PUNCTUATION,
         default="NONE",
-        help="where punctuation comes from; accepted, and without effect so far",
+        help="where punctuation comes from: nowhere, spoken marks, or simple rules",
     ),
     Parameter(
         "customizations",
