@@ -1,8 +1,9 @@
 """What stabilizePartialResults gains and costs: words taken back, and how much later words come.
 
-``scripts/bench stability [--manifest FILE] [--clips N] [--json]``. Every clip is sent to four
-sessions at once, one a level, as fast as it was spoken: partials are paced by the wall clock.
-Without a manifest the bundled samples are used; ``--clips N`` takes at most N clips of each set.
+``scripts/bench stability [--manifest FILE] [--clips N] [--json]``. Every clip is sent once
+at each level, one session at a time, as fast as it was spoken: partials are paced by the wall
+clock, and sessions that share busy cores would measure each other. Without a manifest the bundled
+samples are used; ``--clips N`` takes at most N clips of each set.
 
 * taken back: the words of a result from the first one on that the next result of the utterance
   (its last one is the final) no longer has there; per 100 words of the finals.
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -48,7 +48,6 @@ def run(arguments: Sequence[str]) -> Report:
     """Hear every clip at every level and compare with NONE."""
     asked = _parse(arguments)
     clips = spread(read_manifest(asked.manifest) if asked.manifest else bundled(), asked.clips)
-    os.environ["STAPES_STREAMS"] = str(len(LEVELS))
     with own_server() as server:
         heard = [asyncio.run(_hear(server, clip)) for clip in track(clips, "clips")]
     return _report(heard)
@@ -64,8 +63,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 async def _hear(server: OwnServer, clip: Clip) -> dict[str, list[Shown]]:
     """What each level showed of one clip."""
     pcm = clip.pcm()
-    found = await asyncio.gather(*(_hear_at(server, pcm, level) for level in LEVELS))
-    return dict(zip(LEVELS, found, strict=True))
+    return {level: await _hear_at(server, pcm, level) for level in LEVELS}
 
 
 async def _hear_at(server: OwnServer, pcm: Pcm, level: str) -> list[Shown]:
