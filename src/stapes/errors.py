@@ -15,6 +15,7 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     │   ├── NotAuthenticatedError           401  NotAuthenticated, one public sentence for all
     │   │   ├── AuthenticationTimeoutError       no authentication message in time
     │   │   ├── AuthenticationExpectedError      something else came first
+    │   │   ├── BearerKeyError                   a bearer key that is not known, or not in use
     │   │   ├── SignatureError                   an OCI request signature that does not verify
     │   │   │   ├── MalformedSignatureError
     │   │   │   ├── UnknownKeyError
@@ -30,21 +31,30 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     │   │       ├── TokenClaimError              missing or wrong claim
     │   │       ├── TokenExpiredError
     │   │       ├── TokenNotYetValidError
-    │   │       └── TokenCompartmentError
+    │   │       ├── TokenCompartmentError
+    │   │       ├── TokenUsedError               served its one opening
+    │   │       └── TokenRevokedError            taken back
     │   ├── NotAuthorizedOrNotFoundError    404  NotAuthorizedOrNotFound
     │   ├── NotFoundError                   404  NotFound
     │   ├── MethodNotAllowedError           405  MethodNotAllowed
     │   ├── SessionIdleError                408  RequestTimeout
     │   ├── InvalidatedRetryTokenError      409  InvalidatedRetryToken
     │   ├── SessionLiveElsewhereError       409  IncorrectState
+    │   ├── SessionOpenError                409  IncorrectState, the session has to end first
     │   ├── PayloadTooLargeError            413  PayloadTooLarge
     │   ├── SessionLimitError               429  TooManyRequests, a limit of the session was reached
+    │   ├── QuotaError                      429  TooManyRequests, with the time to wait
+    │   │   ├── LiveSessionsError                of a tenancy, compartment or user
+    │   │   ├── TokenRateError                   tokens a minute of a user
+    │   │   ├── FailedAuthenticationsError       of an address
+    │   │   └── UnauthenticatedSocketsError      of an address, or of all
     │   ├── InternalServerError             500  InternalServerError
     │   ├── ServiceUnavailableError         503  ServiceUnavailable, not ready or no capacity
     │   └── GoingAwayError                  503  ServiceUnavailable, the server is stopping
     ├── EngineError                              an engine could not be loaded or failed
     ├── StoreError                               the database could not be opened or written
     │   └── RecordRefusedError                   a record that can never be written
+    ├── ReceiptError                             a usage receipt that does not verify
     ├── HomeError                                the home folder is missing, incomplete or unsafe
     ├── AudioError                               audio that cannot be read or decoded
     └── ClientError                              our own client: server away or refused
@@ -187,6 +197,18 @@ class TokenCompartmentError(TokenError):
     """The message names another compartment than the token."""
 
 
+class TokenUsedError(TokenError):
+    """Single-use, and it served its one opening."""
+
+
+class TokenRevokedError(TokenError):
+    """Taken back, by its session, its user or a tag."""
+
+
+class BearerKeyError(NotAuthenticatedError):
+    """A bearer key that is not known, disabled or expired."""
+
+
 class NotAuthorizedOrNotFoundError(ApiError):
     """The resource does not exist or the caller has no grant for it: the peer cannot tell which."""
 
@@ -228,6 +250,13 @@ class SessionLiveElsewhereError(ApiError):
     sentence = "The session is already open on another connection."
 
 
+class SessionOpenError(ApiError):
+    """What is asked for can only be had of a session that has no open stream."""
+
+    code, status = "IncorrectState", 409
+    sentence = "The session is live; ask again when it has ended."
+
+
 class PayloadTooLargeError(ApiError):
     """A body or frame over its limit."""
 
@@ -240,6 +269,40 @@ class SessionLimitError(ApiError):
 
     code, status = "TooManyRequests", 429
     sentence = "The session reached its limit."
+
+
+class QuotaError(ApiError):
+    """Somebody has as much as they may. ``retry_after_s`` is when trying again can help."""
+
+    code, status, retryable = "TooManyRequests", 429, True
+
+    def __init__(self, detail: str = "", *, retry_after_s: int = 5) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(detail)
+
+
+class LiveSessionsError(QuotaError):
+    """As many sessions are live as the tenancy, compartment or user may have."""
+
+    sentence = "As many sessions are live as are allowed; try again when one has ended."
+
+
+class TokenRateError(QuotaError):
+    """More tokens in a minute than the user may mint."""
+
+    sentence = "More tokens were asked for than are allowed in a minute; try again later."
+
+
+class FailedAuthenticationsError(QuotaError):
+    """Too many failed authentications from the address."""
+
+    sentence = "Authentication failed too often from this address; try again later."
+
+
+class UnauthenticatedSocketsError(QuotaError):
+    """Too many sockets that have not authenticated, from the address or in all."""
+
+    sentence = "Too many connections have not authenticated yet; try again later."
 
 
 class InternalServerError(ApiError):
@@ -277,6 +340,10 @@ class RecordRefusedError(StoreError):
     that was never opened; an identity whose tenancy or user does not exist; a value that is no
     text, number, JSON or aware time where one belongs.
     """
+
+
+class ReceiptError(StapesError):
+    """A usage receipt that was changed, does not add up, or is signed by nobody known."""
 
 
 class HomeError(StapesError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-PURE = ("protocol", "signing", "tokens", "identity", "audio")
+PURE = ("protocol", "signing", "tokens", "identity", "audio", "accounts")
 MODULES = sorted(path for name in PURE for path in (SRC / "stapes" / name).rglob("*.py"))
 
 # What may be imported, not what may not: a new import is a question of its own, asked here.

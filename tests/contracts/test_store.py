@@ -16,12 +16,12 @@ from stapes.store.memory import MemoryStore
 from stapes.store.port import (
     FinalHeard,
     Record,
+    SessionCreated,
     SigningKeyAdded,
     Store,
     StreamClosed,
     StreamOpened,
     StreamSummary,
-    TokenIssued,
 )
 from stapes.store.sql import open_store
 
@@ -35,7 +35,7 @@ POLICY = Policy("policy", "administrators", "tenancy", ("Allow one thing", "Allo
 API_KEY = ApiKey("user", "aa:bb", "-----BEGIN PUBLIC KEY-----", enabled=True)
 IDENTITIES: list[Record] = [TENANCY, COMPARTMENT, USER, GROUP, POLICY, API_KEY]
 
-TOKEN = TokenIssued(
+TOKEN = SessionCreated(
     session_id="session",
     tenancy_id="tenancy",
     compartment_id="compartment",

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from stapes.errors import NotAuthorizedOrNotFoundError
-from stapes.identity.access import allowed, find_api_key, require
+from stapes.identity.access import (
+    allowed,
+    compartments_for,
+    find_api_key,
+    find_bearer_key,
+    require,
+)
 from stapes.identity.model import (
     ApiKey,
+    BearerKey,
     Compartment,
     Directory,
     Group,
@@ -18,6 +27,9 @@ from stapes.identity.model import (
     User,
     Verb,
 )
+from stapes.identity.policy import bind
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 FAMILY = "ai-service-speech-family"
 
@@ -39,13 +51,15 @@ WHERE = ("t", "a", "b", "c", "d", "x", "xa", "", "unknown")
 
 
 def directory(*statements: str, tenancy: str = "t") -> Directory:
-    return Directory(
+    empty = Directory(
         tenancies={"t": Tenancy("t", "T"), "x": Tenancy("x", "X")},
         compartments={each.id: each for each in COMPARTMENTS},
         users={each.id: each for each in USERS},
         groups={each.id: each for each in GROUPS},
-        policies={"p": Policy("p", "P", tenancy, tuple(statements))},
     )
+    bindings = bind(empty, tenancy, statements)
+    policy = Policy("p", "P", tenancy, tuple(statements), bindings)
+    return replace(empty, policies={"p": policy})
 
 
 def covered(asked: Directory, user: str, verb: Verb = Verb.USE) -> set[str]:
@@ -121,10 +135,27 @@ def test_statements_add_up() -> None:
     assert covered(asked, "ann", Verb.INSPECT) == {"t", "a", "b", "c", "d"}
 
 
-def test_a_broken_statement_grants_nothing_and_spares_the_others() -> None:
-    """A statement that nobody can read is as good as none."""
-    asked = directory("Allow all", f"Allow group G to use {FAMILY} in compartment D")
-    assert covered(asked, "ann") == {"d"}
+def test_statements_without_bindings_grant_nothing() -> None:
+    """What a statement says counts for nothing; what it was bound to when written does."""
+    text = f"Allow any-user to manage {FAMILY} in tenancy"
+    unbound = replace(directory(), policies={"p": Policy("p", "P", "t", (text,))})
+    assert covered(unbound, "ann", Verb.INSPECT) == set()
+
+
+def test_renaming_or_moving_a_compartment_brings_nobody_anything() -> None:
+    """A statement stays with the compartment it was written for, whatever is named so later."""
+    asked = directory(f"Allow group G to use {FAMILY} in compartment A:B")
+    places = dict(asked.compartments)
+    places["b"] = replace(places["b"], name="Old")
+    places["d"] = replace(places["d"], name="B", parent_id="a")
+    assert covered(replace(asked, compartments=places), "ann") == {"b", "c"}
+
+
+def test_a_group_made_anew_under_the_name_inherits_nothing() -> None:
+    """A statement stays with its group: one that is removed and made again is another."""
+    asked = directory(f"Allow group G to use {FAMILY} in tenancy")
+    groups = {"g2": Group("g2", "G", "t", frozenset({"bob", "ann"}))}
+    assert covered(replace(asked, groups=groups), "ann") == set()
 
 
 @pytest.mark.parametrize("parent", ["c", "b", "a", "unknown", "xa"])
@@ -164,6 +195,8 @@ def test_require_tells_no_difference() -> None:
         ("t", "bob", "aa", False),
         ("t", "ann", "bb", False),
         ("t", "ann", "off", False),
+        ("t", "ann", "old", False),
+        ("t", "ann", "new", True),
         ("t", "gone", "aa", False),
         ("", "", "", False),
     ],
@@ -171,14 +204,58 @@ def test_require_tells_no_difference() -> None:
 def test_an_api_key_is_found_by_all_three_parts(
     tenancy: str, user: str, fingerprint: str, found: bool
 ) -> None:
-    """Tenancy, user and fingerprint have to agree, and the key has to be enabled."""
+    """Tenancy, user and fingerprint have to agree, and the key has to be in use."""
     keys = [
         ApiKey("ann", "aa", "pem"),
         ApiKey("ann", "off", "pem", enabled=False),
+        ApiKey("ann", "old", "pem", expires_at=NOW),
+        ApiKey("ann", "new", "pem", expires_at=NOW + timedelta(seconds=1)),
         ApiKey("gone", "aa", "pem"),
     ]
     asked = replace(directory(), api_keys={(key.user_id, key.fingerprint): key for key in keys})
-    key = find_api_key(asked, tenancy, user, fingerprint)
+    key = find_api_key(asked, tenancy, user, fingerprint, NOW)
     assert (key is not None) is found
     if key is not None:
         assert (key.user_id, key.fingerprint) == (user, fingerprint)
+
+
+def bearer(id_: str, user: str = "ann", **more: object) -> BearerKey:
+    return BearerKey(id_, user, hashlib.sha256(b"secret").hexdigest(), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("id_", "secret", "found"),
+    [
+        ("k", "secret", True),
+        ("k", "Secret", False),
+        ("k", "", False),
+        ("k", "\ud800", False),
+        ("off", "secret", False),
+        ("old", "secret", False),
+        ("orphan", "secret", False),
+        ("unknown", "secret", False),
+        ("unknown", "", False),
+    ],
+)
+def test_a_bearer_key_is_found_by_id_and_secret(id_: str, secret: str, found: bool) -> None:
+    """It has to be enabled, not expired, and of a user who exists."""
+    keys = [
+        bearer("k"),
+        bearer("off", enabled=False),
+        bearer("old", expires_at=NOW),
+        bearer("orphan", user="gone"),
+    ]
+    asked = replace(directory(), bearer_keys={key.id: key for key in keys})
+    assert (find_bearer_key(asked, id_, secret, NOW) is not None) is found
+
+
+def test_the_compartments_of_a_user_are_those_of_their_tenancy_that_are_granted() -> None:
+    """The root is among them when it is granted, and a stranger has none."""
+    asked = directory(
+        f"Allow group G to inspect {FAMILY} in compartment A:B",
+        f"Allow group H to manage {FAMILY} in tenancy",
+    )
+    assert compartments_for(asked, "ann", Verb.INSPECT) == {"b", "c"}
+    assert compartments_for(asked, "ann", Verb.READ) == set()
+    assert compartments_for(asked, "bob", Verb.READ) == {"t", "a", "b", "c", "d"}
+    assert compartments_for(asked, "nobody", Verb.INSPECT) == set()

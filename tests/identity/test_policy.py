@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stapes.errors import InvalidParameterError
-from stapes.identity.model import Verb
-from stapes.identity.policy import Statement, parse_statement
+from stapes.identity.model import Binding, Compartment, Directory, Group, Verb
+from stapes.identity.policy import Statement, bind, parse_statement
 
 FAMILY = "ai-service-speech-family"
 
@@ -82,3 +82,31 @@ def test_a_long_statement_is_told_in_part() -> None:
     with pytest.raises(InvalidParameterError) as refused:
         parse_statement("x" * 100_000)
     assert len(refused.value.public) < 600
+
+
+def test_a_statement_is_bound_to_what_its_names_mean_when_it_is_written() -> None:
+    """Group and compartments are looked up in the policy's own tenancy, from the root down."""
+    directory = Directory(
+        compartments={
+            "a": Compartment("a", "A", "t", "t"),
+            "b": Compartment("b", "B", "a", "t"),
+            "x": Compartment("x", "X", "other", "other"),
+        },
+        groups={"g": Group("g", "G", "t"), "h": Group("h", "H", "other")},
+    )
+
+    def bound(text: str) -> tuple[Binding, ...]:
+        return bind(directory, "t", [f"Allow {text}"])
+
+    of = f"to use {FAMILY} in"
+    assert bound(f"group G {of} compartment A:B") == (Binding("g", Verb.USE, "b"),)
+    assert bound(f"any-user {of} tenancy") == (Binding(None, Verb.USE, "t"),)
+    for text in (
+        f"group H {of} tenancy",
+        f"group g {of} tenancy",
+        f"any-user {of} compartment B",
+        f"any-user {of} compartment X",
+        f"any-user {of} compartment A:B:C",
+    ):
+        with pytest.raises(InvalidParameterError, match="there is no"):
+            bound(text)

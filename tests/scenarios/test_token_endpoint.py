@@ -17,7 +17,7 @@ from stapes.client.profile import load_private_key, read_profile
 from stapes.identity.ocid import is_ocid
 from stapes.signing.authorization import KeyId
 from stapes.signing.signer import sign_request
-from stapes.store.port import TokenIssued
+from stapes.store.port import SessionCreated
 from stapes.tokens.verification import verify
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ def test_record_holds_claims_and_never_the_token(
 
     (record,) = server.deployment.store.retried_since(datetime.now(UTC) - timedelta(hours=1))
 
-    assert isinstance(record, TokenIssued)
+    assert isinstance(record, SessionCreated)
     assert record.session_id == record.claims["sid"] == answer["sessionId"]
     assert record.user_id == server.home.user_id
     assert record.body_sha256 == hashlib.sha256(post_to(server, client).body).hexdigest()

@@ -9,10 +9,10 @@ import pytest
 
 from stapes.errors import InvalidatedRetryTokenError
 from stapes.server.retries import REMEMBERED_FOR, RetryMemory
-from stapes.store.port import TokenIssued
+from stapes.store.port import SessionCreated
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-ISSUED = TokenIssued(
+ISSUED = SessionCreated(
     session_id="session",
     tenancy_id="tenancy",
     compartment_id="compartment",

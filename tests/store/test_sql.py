@@ -19,12 +19,12 @@ from sqlalchemy import Engine, MetaData, create_engine, inspect
 
 from stapes.errors import RecordRefusedError, StoreError
 from stapes.identity.model import Tenancy
-from stapes.store.port import SigningKeyAdded, StreamOpened, TokenIssued
+from stapes.store.port import SessionCreated, SigningKeyAdded, StreamOpened
 from stapes.store.sql import SqlStore, open_store
 from stapes.store.tables import metadata
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-TOKEN = TokenIssued("session", "t", "c", "u", "kid", NOON, NOON, {})
+TOKEN = SessionCreated("session", "t", "c", "u", "kid", NOON, NOON, {})
 STREAM = StreamOpened("session", 1, "t", "c", "u", NOON, {}, "scripted")
 
 

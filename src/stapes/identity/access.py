@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Iterator
+from datetime import datetime
 
-from stapes.errors import InvalidParameterError, NotAuthorizedOrNotFoundError
-from stapes.identity.model import ApiKey, Directory, Policy, Verb
-from stapes.identity.policy import Statement, parse_statement
+from stapes.errors import NotAuthorizedOrNotFoundError
+from stapes.identity.model import ApiKey, BearerKey, Directory, Verb
 
 _STRENGTH = {verb: rank for rank, verb in enumerate(Verb)}
+_NOBODYS = hashlib.sha256(b"").hexdigest()
 
 
 def allowed(directory: Directory, user_id: str, verb: Verb, compartment_id: str) -> bool:
@@ -20,15 +23,13 @@ def allowed(directory: Directory, user_id: str, verb: Verb, compartment_id: str)
     user = directory.users.get(user_id)
     if user is None:
         return False
-    path = _path(directory, user.tenancy_id, compartment_id)
-    if path is None:
-        return False
-    groups = _group_names(directory, user.tenancy_id, user_id)
+    covering = frozenset(_covering(directory, user.tenancy_id, compartment_id))
+    groups = directory.groups_of.get(user_id, frozenset())
     return any(
-        (statement.group is None or statement.group in groups)
-        and _STRENGTH[statement.verb] >= _STRENGTH[verb]
-        and path[: len(statement.path)] == statement.path
-        for statement in _statements(directory, user.tenancy_id)
+        binding.compartment_id in covering
+        and _STRENGTH[binding.verb] >= _STRENGTH[verb]
+        and (binding.group_id is None or (user.tenancy_id, binding.group_id) in groups)
+        for binding in directory.bindings_of.get(user.tenancy_id, ())
     )
 
 
@@ -38,20 +39,50 @@ def require(directory: Directory, user_id: str, verb: Verb, compartment_id: str)
         raise NotAuthorizedOrNotFoundError(f"{user_id} may not {verb} in {compartment_id:.255}")
 
 
+def compartments_for(directory: Directory, user_id: str, verb: Verb) -> frozenset[str]:
+    """Every compartment, the root among them, in which a user may do this."""
+    user = directory.users.get(user_id)
+    if user is None:
+        return frozenset()
+    places = [user.tenancy_id]
+    places += [it.id for it in directory.compartments.values() if it.tenancy_id == user.tenancy_id]
+    return frozenset(place for place in places if allowed(directory, user_id, verb, place))
+
+
 def find_api_key(
-    directory: Directory, tenancy_id: str, user_id: str, fingerprint: str
+    directory: Directory, tenancy_id: str, user_id: str, fingerprint: str, now: datetime
 ) -> ApiKey | None:
-    """The enabled API key of a user of that very tenancy; None when there is none."""
+    """The key that may sign now, of a user of that very tenancy; None when there is none."""
     user = directory.users.get(user_id)
     key = directory.api_keys.get((user_id, fingerprint))
-    if user is None or user.tenancy_id != tenancy_id or key is None or not key.enabled:
+    if user is None or user.tenancy_id != tenancy_id or key is None or not _is_good(key, now):
         return None
     return key
 
 
-def _path(directory: Directory, tenancy_id: str, compartment_id: str) -> tuple[str, ...] | None:
-    """Names from below the root down to a compartment; None when it is not of the tenancy."""
-    names: list[str] = []
+def find_bearer_key(
+    directory: Directory, key_id: str, secret: str, now: datetime
+) -> BearerKey | None:
+    """The key of that id, when the secret is its own and it may be used now.
+
+    The secrets' digests are compared in constant time, and a digest is compared for an id that
+    does not exist too.
+    """
+    key = directory.bearer_keys.get(key_id)
+    given = hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+    is_own = hmac.compare_digest(given, key.sha256 if key else _NOBODYS)
+    if key is None or not is_own or key.user_id not in directory.users or not _is_good(key, now):
+        return None
+    return key
+
+
+def _is_good(key: ApiKey | BearerKey, now: datetime) -> bool:
+    return key.enabled and (key.expires_at is None or now < key.expires_at)
+
+
+def _covering(directory: Directory, tenancy_id: str, compartment_id: str) -> Iterator[str]:
+    """A compartment and all above it to the root; nothing when it is not of the tenancy."""
+    chain: list[str] = []
     at = compartment_id
     while at != tenancy_id:
         compartment = directory.compartments.get(at)
@@ -59,33 +90,10 @@ def _path(directory: Directory, tenancy_id: str, compartment_id: str) -> tuple[s
         if (
             compartment is None
             or compartment.tenancy_id != tenancy_id
-            or len(names) >= len(directory.compartments)
+            or len(chain) >= len(directory.compartments)
         ):
-            return None
-        names.append(compartment.name)
+            return
+        chain.append(at)
         at = compartment.parent_id
-    return tuple(reversed(names))
-
-
-def _group_names(directory: Directory, tenancy_id: str, user_id: str) -> frozenset[str]:
-    return frozenset(
-        group.name
-        for group in directory.groups.values()
-        if group.tenancy_id == tenancy_id and user_id in group.user_ids
-    )
-
-
-def _statements(directory: Directory, tenancy_id: str) -> Iterator[Statement]:
-    for policy in directory.policies.values():
-        if policy.tenancy_id == tenancy_id:
-            yield from _parsed(policy)
-
-
-def _parsed(policy: Policy) -> Iterator[Statement]:
-    for text in policy.statements:
-        try:
-            yield parse_statement(text)
-        except InvalidParameterError:
-            # Statements are checked when they are written. One that slipped through grants
-            # nothing and must not take the others with it.
-            continue
+    yield from chain
+    yield tenancy_id

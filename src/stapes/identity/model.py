@@ -6,7 +6,9 @@ One `Directory` is a snapshot of them all, built by the store and asked without 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 
 class Verb(StrEnum):
@@ -53,6 +55,18 @@ class ApiKey:
     fingerprint: str
     public_pem: str
     enabled: bool = True
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BearerKey:
+    """A secret of a user, for ``Authorization: Bearer``. Only its SHA-256, in hex, is known."""
+
+    id: str
+    user_id: str
+    sha256: str = field(repr=False)
+    enabled: bool = True
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +80,35 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """What one statement allows, by OCID: a rename or move changes nothing of whom it speaks.
+
+    ``group_id`` None is any user of the tenancy; the tenancy's OCID as ``compartment_id`` is all
+    of it.
+    """
+
+    group_id: str | None
+    verb: Verb
+    compartment_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """Policy statements of a tenancy, in OCI's words."""
+    """Policy statements of a tenancy in OCI's words, and what each was bound to when written."""
 
     id: str
     name: str
     tenancy_id: str
     statements: tuple[str, ...] = ()
+    bindings: tuple[Binding, ...] = ()
 
 
 @dataclass(frozen=True)
 class Directory:
     """A snapshot of everyone and everything that requests are checked against, by OCID.
 
-    API keys are by their user's OCID and their fingerprint.
+    API keys are by their user's OCID and their fingerprint, bearer keys by their id. The
+    dictionaries are not changed once the snapshot is made: what is computed from them stays.
     """
 
     tenancies: dict[str, Tenancy] = field(default_factory=dict)
@@ -88,3 +117,21 @@ class Directory:
     groups: dict[str, Group] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     api_keys: dict[tuple[str, str], ApiKey] = field(default_factory=dict)
+    bearer_keys: dict[str, BearerKey] = field(default_factory=dict)
+
+    @cached_property
+    def groups_of(self) -> dict[str, frozenset[tuple[str, str]]]:
+        """The groups of each user, as (tenancy, group)."""
+        found: dict[str, set[tuple[str, str]]] = {}
+        for group in self.groups.values():
+            for user_id in group.user_ids:
+                found.setdefault(user_id, set()).add((group.tenancy_id, group.id))
+        return {user_id: frozenset(groups) for user_id, groups in found.items()}
+
+    @cached_property
+    def bindings_of(self) -> dict[str, tuple[Binding, ...]]:
+        """All bindings of each tenancy."""
+        found: dict[str, list[Binding]] = {}
+        for policy in self.policies.values():
+            found.setdefault(policy.tenancy_id, []).extend(policy.bindings)
+        return {tenancy_id: tuple(bindings) for tenancy_id, bindings in found.items()}

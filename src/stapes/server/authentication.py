@@ -91,6 +91,7 @@ def grant_for_credentials(
         tenancy_id=key_id.tenancy_id,
         compartment_id=compartment_id,
         user_id=key_id.user_id,
+        issued_at=now,
         expires_at=now + timedelta(seconds=settings.token_ttl_s),
         jti=session_id,  # no token was minted; the session stands for it
     )

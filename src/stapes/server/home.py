@@ -41,7 +41,16 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from stapes.errors import HomeError
-from stapes.identity.model import ApiKey, Compartment, Group, Policy, Tenancy, User
+from stapes.identity.model import (
+    ApiKey,
+    Binding,
+    Compartment,
+    Group,
+    Policy,
+    Tenancy,
+    User,
+    Verb,
+)
 from stapes.identity.ocid import ENTROPY_BYTES, format_ocid
 from stapes.signing.fingerprint import fingerprint
 from stapes.store.port import Record, SigningKeyAdded
@@ -242,12 +251,14 @@ def _create_administrator(home: Home) -> list[Record]:
     _write_private(key_file, _private_pem(key))
     _write_private(home.config_file, _config(home, api_key, key_file))
     tenancy = home.tenancy_id
+    group = Group(_new_ocid("group"), "Administrators", tenancy, frozenset({home.user_id}))
+    binding = Binding(group.id, Verb.MANAGE, tenancy)
     return [
         Tenancy(tenancy, "stapes"),
         Compartment(home.compartment_id, "speech", parent_id=tenancy, tenancy_id=tenancy),
         User(home.user_id, "administrator", tenancy),
-        Group(_new_ocid("group"), "Administrators", tenancy, frozenset({home.user_id})),
-        Policy(_new_ocid("policy"), "administrators", tenancy, (STATEMENT,)),
+        group,
+        Policy(_new_ocid("policy"), "administrators", tenancy, (STATEMENT,), (binding,)),
         api_key,
     ]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from stapes.errors import InvalidatedRetryTokenError
-from stapes.store.port import TokenIssued
+from stapes.store.port import SessionCreated
 
 REMEMBERED_FOR = timedelta(hours=24)
 CAPACITY = 50_000
@@ -24,16 +24,16 @@ class RetryMemory:
     is sent.
     """
 
-    def __init__(self, issued: Iterable[TokenIssued] = (), *, capacity: int = CAPACITY) -> None:
+    def __init__(self, issued: Iterable[SessionCreated] = (), *, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._answers: OrderedDict[tuple[str, str], TokenIssued] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], SessionCreated] = OrderedDict()
         for record in sorted(issued, key=lambda record: record.issued_at):
             self.remember(record)
 
     def __len__(self) -> int:
         return len(self._answers)
 
-    def remember(self, record: TokenIssued) -> None:
+    def remember(self, record: SessionCreated) -> None:
         """Keep an answer; one that was asked for without a retry token is not kept."""
         if record.retry_token is None:
             return
@@ -44,7 +44,7 @@ class RetryMemory:
 
     def recall(
         self, user_id: str, retry_token: str | None, body_sha256: str, now: datetime
-    ) -> TokenIssued | None:
+    ) -> SessionCreated | None:
         """The answer to the same request, or None when this is the first of its kind.
 
         Raises `InvalidatedRetryTokenError` when the retry token came with another body.

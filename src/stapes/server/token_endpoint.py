@@ -36,7 +36,7 @@ from stapes.protocol.resources import (
 from stapes.server.authentication import Caller, new_session_id, verify_request
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import LONGEST_RETRY_TOKEN, token_operation
-from stapes.store.port import TokenIssued
+from stapes.store.port import SessionCreated
 from stapes.tokens.limits import Limits, parse_limits
 from stapes.tokens.minting import claims, mint
 
@@ -113,7 +113,7 @@ class _Asked:
     body_sha256: str
 
 
-def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> TokenIssued:
+def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> SessionCreated:
     """The record of a new token, or that of the first answer to a request that is sent again.
 
     There is no await between looking for the first answer and keeping a new one, so of two equal
@@ -138,7 +138,7 @@ def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> TokenIssued:
 
 def _new(
     deployment: Deployment, asked: _Asked, limits: Limits | None, now: datetime
-) -> TokenIssued:
+) -> SessionCreated:
     settings, caller, details = deployment.settings, asked.caller, asked.details
     session_id = new_session_id()
     made = claims(
@@ -153,7 +153,7 @@ def _new(
         ttl_s=settings.token_ttl_s,
         limits=limits,
     )
-    return TokenIssued(
+    return SessionCreated(
         session_id=session_id,
         tenancy_id=caller.tenancy_id,
         compartment_id=details.compartment_id,
@@ -169,8 +169,9 @@ def _new(
     )
 
 
-def _resource(deployment: Deployment, issued: TokenIssued) -> RealtimeSessionToken:
+def _resource(deployment: Deployment, issued: SessionCreated) -> RealtimeSessionToken:
     """The answer, byte for byte the same each time it is made from the same record."""
+    assert issued.kid is not None and issued.claims is not None  # it is a token's record
     key = deployment.signing_keys.get(issued.kid)
     if key is None:
         raise InvalidatedRetryTokenError(f"the first answer's key {issued.kid} is gone")

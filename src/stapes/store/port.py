@@ -7,13 +7,15 @@ kept to the microsecond.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from stapes.accounts.audit import AuditRow
 from stapes.identity.model import (
     ApiKey,
+    BearerKey,
     Compartment,
     Directory,
     Group,
@@ -22,37 +24,43 @@ from stapes.identity.model import (
     User,
 )
 from stapes.protocol.words import Word
+from stapes.tokens.revocations import Revocations
 
 Tags = dict[str, str]
 DefinedTags = dict[str, dict[str, str | int | bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class TokenIssued:
-    """A session token was minted. The token itself is never kept; its claims are.
+class SessionCreated:
+    """A session exists: a token was minted for it, or credentials opened it.
 
-    ``retry_token`` is set when the request carried an ``opc-retry-token``;
-    ``body_sha256`` then tells an equal request from another one. Signing ``claims`` again with the
-    key ``kid`` gives the same token, byte for byte (Ed25519 is deterministic, RFC 8032).
+    The token itself is never kept; its claims are, and the ``kid`` of its key. Signing them again
+    gives the same token, byte for byte (Ed25519 is deterministic, RFC 8032). Both are None for a
+    session of credentials. ``retry_token`` is set when the request carried an
+    ``opc-retry-token``; ``body_sha256`` then tells an equal request from another one.
     """
 
     session_id: str
     tenancy_id: str
     compartment_id: str
     user_id: str
-    kid: str
+    kid: str | None
     issued_at: datetime
     expires_at: datetime
-    claims: dict[str, Any]
+    claims: dict[str, Any] | None
     freeform_tags: Tags | None = None
     defined_tags: DefinedTags | None = None
     retry_token: str | None = None
     body_sha256: str | None = None
+    server_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """A socket opened a stream of a session; ``stream`` counts from 1 within the session."""
+    """A socket opened a stream of a session; ``stream`` counts from 1 within the session.
+
+    ``server_id`` is the process that serves it: see `Store.beat`.
+    """
 
     session_id: str
     stream: int
@@ -62,6 +70,7 @@ class StreamOpened:
     opened_at: datetime
     params: dict[str, Any]
     engine: str
+    server_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,20 @@ class FinalHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamMetered:
+    """How much a stream has had so far. A server that is killed leaves at least this behind."""
+
+    session_id: str
+    stream: int
+    audio_ms: int
+    speech_ms: int
+    wall_ms: int
+    words: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamClosed:
-    """A stream ended. ``reason`` is one word: peer, limit, idle, drain, error, shutdown.
+    """A stream ended. ``reason`` is one word of `stapes.protocol.events.Ending`, or ``lost``.
 
     A stream that was continued ends more than once; the last end counts.
     """
@@ -95,39 +116,160 @@ class StreamClosed:
     reason: str
     audio_ms: int
     speech_ms: int
+    wall_ms: int = 0
+    words: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKeyAdded:
-    """A token-signing key; the private part is a file of the home folder, never in the store."""
+    """A token-signing key; the private part is a file of the home folder, never in the store.
+
+    From ``retires_at`` on nothing that it signed is accepted any more; None: it is in use.
+    """
 
     kid: str
     public_jwk: dict[str, str]
     added_at: datetime
+    retires_at: datetime | None = None
 
 
-Identity = Tenancy | Compartment | User | Group | Policy | ApiKey
-Record = TokenIssued | StreamOpened | FinalHeard | StreamClosed | SigningKeyAdded | Identity
+@dataclass(frozen=True, slots=True)
+class SigningKeyRetired:
+    """A token-signing key is refused from ``retires_at`` on; the earliest such moment counts."""
+
+    kid: str
+    retires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Tokens were taken back at ``revoked_at``.
+
+    ``session``: the session of that OCID. ``user``: all that the user of that OCID held then.
+    """
+
+    tenancy_id: str
+    scope: Literal["session", "user"]
+    subject: str
+    revoked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Somebody did something that has to stay known; the store chains it to the one before.
+
+    ``actor`` is a user's OCID, or ``local:NAME`` for somebody at the machine's own command line.
+    ``action`` is two words: ``token.minted``, ``policy.added``.
+    """
+
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    tenancy_id: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Identity = Tenancy | Compartment | User | Group | Policy | ApiKey | BearerKey
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRemoved:
+    """An identity is gone; only its key counts. A user's API and bearer keys go with it."""
+
+    identity: Identity
+
+
+Happening = SessionCreated | StreamOpened | FinalHeard | StreamMetered | StreamClosed
+Change = SigningKeyAdded | SigningKeyRetired | Revoked | IdentityRemoved | Identity
+Record = Happening | Change | Audited
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Counts what a server holds in memory: a number that grew says what to read again."""
+
+    identities: int = 0
+    keys: int = 0
+    revocations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """One stream of a session, for lists. ``closed_at`` is None while it is live or was cut off.
+    """One stream of a session. ``closed_at`` is None while it is live or was cut off.
 
-    ``audio_ms`` is 0 until then. ``freeform_tags`` are those of the session's token.
+    Amounts are those last metered. ``freeform_tags`` are those of the session's token.
     """
 
     session_id: str
     stream: int
+    tenancy_id: str
     compartment_id: str
     user_id: str
+    engine: str
     opened_at: datetime
     closed_at: datetime | None
     reason: str | None
     audio_ms: int
-    finals: int
+    speech_ms: int
+    wall_ms: int
     words: int
+    finals: int
     freeform_tags: Tags = field(default_factory=dict)
+
+
+SessionState = Literal["ISSUED", "LIVE", "CLOSED", "EXPIRED", "REVOKED"]
+"""ISSUED: not opened yet. LIVE: a stream is open. CLOSED: none is any more. EXPIRED: it was never
+opened and cannot be now. REVOKED: taken back, whatever it was before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """A session and how it stands. ``streams`` counts all it ever had."""
+
+    session_id: str
+    tenancy_id: str
+    compartment_id: str
+    user_id: str
+    issued_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    state: SessionState
+    streams: int
+    claims: dict[str, Any] | None
+    freeform_tags: Tags | None
+    defined_tags: DefinedTags | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which sessions are asked for; None asks for all.
+
+    ``tag`` is a free-form tag's key and value. ``issued_from`` counts in, ``issued_before`` not.
+    """
+
+    compartment_ids: frozenset[str] | None = None
+    user_id: str | None = None
+    state: SessionState | None = None
+    tag: tuple[str, str] | None = None
+    issued_from: datetime | None = None
+    issued_before: datetime | None = None
+    session_id: str | None = None
+
+
+Place = tuple[datetime, str]
+"""Where a page of sessions ended: when its last one was issued, and its OCID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a user has open in a compartment on other servers, and minted there of late."""
+
+    tenancy_id: str
+    compartment_id: str
+    user_id: str
+    live: int = 0
+    minted: int = 0
 
 
 class Store(Protocol):
@@ -141,6 +283,10 @@ class Store(Protocol):
         """
         ...
 
+    def versions(self) -> Versions:
+        """What to read again, for the price of a few numbers."""
+        ...
+
     def directory(self) -> Directory:
         """A snapshot of the identities."""
         ...
@@ -149,20 +295,76 @@ class Store(Protocol):
         """The token-signing keys, newest first."""
         ...
 
-    def retried_since(self, since: datetime) -> list[TokenIssued]:
+    def revocations(self, now: datetime) -> Revocations:
+        """What was taken back, as far as tokens that could still be used at ``now`` go."""
+        ...
+
+    def retried_since(self, since: datetime) -> list[SessionCreated]:
         """Tokens issued at or after ``since`` on a request with a retry token, oldest first."""
         ...
 
-    def last_stream(self, session_id: str) -> int:
-        """Number of the session's newest stream; 0 when it was never opened."""
+    def claim_stream(self, opened: StreamOpened, *, only_first: bool = False) -> int | None:
+        """Write a stream at once under the session's next number, which is returned.
+
+        ``opened.stream`` is ignored. With ``only_first`` the session must have had none, else
+        None is returned and nothing written: of two that ask at the same instant, on whatever
+        servers, one gets it.
+        """
+        ...
+
+    def withdraw_stream(self, session_id: str, stream: int) -> None:
+        """Take back a claim that came to nothing, as though it had not been made."""
         ...
 
     def streams(self, *, limit: int = 50, session_id: str | None = None) -> list[StreamSummary]:
         """Streams, newest first; ``limit`` at least 0."""
         ...
 
+    def closed_streams(self, since: datetime, until: datetime) -> Iterator[StreamSummary]:
+        """Streams that ended from ``since`` on and before ``until``, in that order."""
+        ...
+
+    def sessions(
+        self, chosen: SessionFilter, now: datetime, *, limit: int, after: Place | None = None
+    ) -> list[SessionSummary]:
+        """Sessions, newest first, behind ``after``; how they stand at ``now``."""
+        ...
+
     def finals(self, session_id: str, stream: int | None = None) -> list[FinalHeard]:
         """The finals of a session, by stream and number."""
+        ...
+
+    def forget_finals(self, session_id: str) -> int:
+        """Delete the transcript of a session; returns how many finals it had."""
+        ...
+
+    def forget_finals_before(self, moment: datetime) -> int:
+        """Delete finals heard before ``moment``; returns how many."""
+        ...
+
+    def forget_sessions_before(self, moment: datetime) -> int:
+        """Delete sessions that expired and whose streams all ended before ``moment``.
+
+        Their receipts cannot be made any more. Returns how many.
+        """
+        ...
+
+    def beat(self, server_id: str, now: datetime) -> None:
+        """A server lives. One that has not said so for a while is taken for dead."""
+        ...
+
+    def uses_elsewhere(
+        self, server_id: str, alive_since: datetime, minted_since: datetime
+    ) -> list[Use]:
+        """What is open on other servers that live, and what they minted since a moment."""
+        ...
+
+    def close_lost(self, alive_since: datetime) -> int:
+        """End streams whose server has died, with what was last metered; returns how many."""
+        ...
+
+    def audit(self, after: int = 0, limit: int = 1000) -> list[AuditRow]:
+        """The audit log behind row number ``after``, in order."""
         ...
 
     def check_writable(self) -> None:

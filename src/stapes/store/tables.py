@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from stapes.identity.model import Binding, Verb
 from stapes.protocol.words import Word
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,6 +82,21 @@ class Names(TypeDecorator[Collection[str]]):
         return self.kind(value)
 
 
+class Bindings(TypeDecorator[tuple[Binding, ...]]):
+    """What policy statements were bound to, as ``[group_id, verb, compartment_id]`` each."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> list[list[Any]]:
+        """One array for each binding."""
+        return [[each.group_id, each.verb.value, each.compartment_id] for each in value]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Binding, ...]:
+        """The bindings again."""
+        return tuple(Binding(group, Verb(verb), place) for group, verb, place in value)
+
+
 def _optional_json() -> JSON:
     # An absent map is NULL, as other absent values are, and not the JSON word null.
     return JSON(none_as_null=True)
@@ -132,6 +148,7 @@ policies = Table(
     Column("name", Text, nullable=False),
     _tenancy_id(),
     Column("statements", Names(tuple), nullable=False),
+    Column("bindings", Bindings, nullable=False),
 )
 
 api_keys = Table(
@@ -141,6 +158,17 @@ api_keys = Table(
     Column("fingerprint", Text, primary_key=True),
     Column("public_pem", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
+    Column("expires_at", Moment),
+)
+
+bearer_keys = Table(
+    "bearer_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("expires_at", Moment),
 )
 
 signing_keys = Table(
@@ -149,26 +177,32 @@ signing_keys = Table(
     Column("kid", Text, primary_key=True),
     Column("public_jwk", JSON, nullable=False),
     Column("added_at", Moment, nullable=False),
+    Column("retires_at", Moment),
 )
 
 # What happened refers to identities by OCID alone, with no foreign key: a transcript outlives the
 # user who spoke it.
-tokens = Table(
-    "tokens",
+sessions = Table(
+    "sessions",
     metadata,
     Column("session_id", Text, primary_key=True),
     Column("tenancy_id", Text, nullable=False),
     Column("compartment_id", Text, nullable=False),
     Column("user_id", Text, nullable=False),
-    Column("kid", Text, nullable=False),
+    Column("kid", Text),
     Column("issued_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
-    Column("claims", JSON, nullable=False),
+    Column("claims", _optional_json()),
     Column("freeform_tags", _optional_json()),
     Column("defined_tags", _optional_json()),
     Column("retry_token", Text),
     Column("body_sha256", Text),
-    Index("tokens_by_time", "issued_at"),
+    Column("revoked_at", Moment),
+    Column("server_id", Text, nullable=False),
+    Index("sessions_by_time", "issued_at", "session_id"),
+    Index("sessions_by_user", "user_id", "issued_at"),
+    Index("sessions_by_expiry", "expires_at"),
+    Index("sessions_by_revocation", "revoked_at"),
 )
 
 streams = Table(
@@ -184,9 +218,13 @@ streams = Table(
     Column("engine", Text, nullable=False),
     Column("closed_at", Moment),
     Column("reason", Text),
-    Column("audio_ms", BigInteger),
-    Column("speech_ms", BigInteger),
+    Column("audio_ms", BigInteger, default=0),
+    Column("speech_ms", BigInteger, default=0),
+    Column("wall_ms", BigInteger, nullable=False, default=0),
+    Column("words", BigInteger, nullable=False, default=0),
+    Column("server_id", Text, nullable=False),
     Index("streams_by_time", "opened_at"),
+    Index("streams_by_end", "closed_at"),
 )
 
 finals = Table(
@@ -203,6 +241,48 @@ finals = Table(
     Column("word_count", Integer, nullable=False),
     Column("heard_at", Moment, nullable=False),
     ForeignKeyConstraint(["session_id", "stream"], ["streams.session_id", "streams.stream"]),
+    Index("finals_by_time", "heard_at"),
+)
+
+# The last revocation of its kind: what it took back is also marked in ``sessions``.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("tenancy_id", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("revoked_at", Moment, nullable=False),
+)
+
+# Processes that serve, and when each last said so.
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("seen_at", Moment, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("tenancy_id", Text, nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+# What servers hold in memory, counted up with every change to it. Whoever counts up holds the row's
+# lock to the end of the transaction, so a number that was read stands for all changes before it.
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
 )
 
 # `Store.check_writable` puts a row here and takes it back.

@@ -17,6 +17,7 @@ class Grant:
         tenancy_id: the caller's tenancy.
         compartment_id: the one the session runs in.
         user_id: the caller.
+        issued_at: when it was minted, to the second; aware.
         expires_at: until when a socket may be opened; aware. A live session outlasts it.
         jti: the token's own id.
         limits: bounds, or None.
@@ -26,6 +27,7 @@ class Grant:
     tenancy_id: str
     compartment_id: str
     user_id: str
+    issued_at: datetime
     expires_at: datetime
     jti: str
     limits: Limits | None = None

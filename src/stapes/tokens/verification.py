@@ -145,6 +145,7 @@ def _grant(claims: dict[str, Any]) -> Grant:
         tenancy_id=_text(claims, "tenant"),
         compartment_id=_text(claims, "compartment"),
         user_id=_text(claims, "sub"),
+        issued_at=datetime.fromtimestamp(_second(claims, "iat"), UTC),
         expires_at=datetime.fromtimestamp(_second(claims, "exp"), UTC),
         jti=_text(claims, "jti"),
         limits=parse_claim(claims["limits"]) if "limits" in claims else None,

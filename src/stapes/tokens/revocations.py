@@ -1,0 +1,49 @@
+"""Tokens that were taken back: asked in memory before a socket is opened, and of the live ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from stapes.errors import TokenRevokedError
+from stapes.tokens.grant import Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """A snapshot of what was taken back.
+
+    Attributes:
+        sessions: OCIDs of sessions.
+        users: until when the tokens of a user were taken back, by the user's OCID: what was issued
+            in that second or before is refused, what is issued later is not.
+    """
+
+    sessions: frozenset[str] = frozenset()
+    users: Mapping[str, datetime] = field(default_factory=dict)
+
+    def covers(self, grant: Grant) -> bool:
+        """Whether what is granted was taken back."""
+        if grant.session_id in self.sessions:
+            return True
+        revoked_at = self.users.get(grant.user_id)
+        return revoked_at is not None and grant.issued_at <= revoked_at
+
+    def check(self, grant: Grant) -> None:
+        """Raise `TokenRevokedError` when what is granted was taken back."""
+        if self.covers(grant):
+            raise TokenRevokedError(f"{grant.session_id} was revoked")
+
+
+def date_of_issue(revocations: Revocations, user_id: str, now: datetime) -> datetime:
+    """When a token that is minted now is issued: later than the user's last revocation.
+
+    A token's dates are whole seconds. One that is minted in the second of a revocation, after it,
+    is dated a second ahead, since the revocation would cover it otherwise.
+    """
+    revoked_at = revocations.users.get(user_id)
+    whole = now.replace(microsecond=0)
+    if revoked_at is None or whole > revoked_at:
+        return now
+    return revoked_at.replace(microsecond=0) + timedelta(seconds=1)
