@@ -19,6 +19,16 @@ from stapes.server.home import Home, create_home
 from stapes.server.running import Running, serve
 from stapes.settings import Settings
 
+# All tests come from one address and as one user: limits are for the tests that are about them.
+UNLIMITED = dict.fromkeys(
+    (
+        "live_sessions_per_tenancy",
+        "tokens_per_minute_per_user",
+        "failed_authentications_per_minute",
+        "unauthenticated_sockets_per_address",
+    ),
+    0,
+)
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
 
@@ -65,7 +75,9 @@ def running_server(directory: Path, **settings: Any) -> Iterator[Served]:
     """A server over a home in ``directory`` (made when there is none), until the block ends."""
     home, _ = create_home(directory, datetime.now(UTC))
     outcomes: Queue[Outcome] = Queue()
-    chosen = Settings(**{"engine": "scripted", "port": 0, "home": directory, **settings})
+    chosen = Settings(
+        **{**UNLIMITED, "engine": "scripted", "port": 0, "home": directory, **settings}
+    )
     thread = Thread(target=_serve, args=(chosen, outcomes), name="server", daemon=True)
     thread.start()
     outcome = outcomes.get(timeout=START_TIMEOUT_S)

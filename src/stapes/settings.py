@@ -42,6 +42,38 @@ class Settings(BaseSettings):
     token_audience: str = Field("stapes-realtime", min_length=1, description="aud of the tokens")
     signature_skew_s: int = Field(300, ge=0, description="clock skew allowed on signatures, s")
 
+    live_sessions_per_tenancy: int = Field(
+        10, ge=0, description="live sessions a tenancy may have, on all servers; 0: any number"
+    )
+    live_sessions_per_compartment: int = Field(
+        0, ge=0, description="live sessions a compartment may have; 0: any number"
+    )
+    live_sessions_per_user: int = Field(
+        0, ge=0, description="live sessions a user may have; 0: any number"
+    )
+    tokens_per_minute_per_user: int = Field(
+        600, ge=0, description="tokens a user may mint in a minute; 0: any number"
+    )
+    failed_authentications_per_minute: int = Field(
+        60, ge=0, description="failed authentications of an address in a minute; 0: any number"
+    )
+    unauthenticated_sockets: int = Field(
+        512, ge=0, description="sockets that may wait to authenticate, in all; 0: any number"
+    )
+    unauthenticated_sockets_per_address: int = Field(
+        64, ge=0, description="sockets of an address that may wait to authenticate; 0: any number"
+    )
+    trusted_proxies: str = Field(
+        "", description="addresses whose X-Forwarded-For is believed, separated by commas"
+    )
+
+    keep_transcripts_days: float | None = Field(
+        None, ge=0, description="days that transcripts are kept; 0: none is kept; default: for ever"
+    )
+    keep_receipts_days: float | None = Field(
+        None, ge=0, description="days that receipts can be had for; default: for ever"
+    )
+
     authentication_timeout_s: float = Field(10, gt=0, description="wait for the first message, s")
     idle_timeout_s: float = Field(300, gt=0, description="longest time without audio, s")
     longest_session_s: float = Field(4 * 3600, gt=0, description="longest session, s")

@@ -111,7 +111,7 @@ def _resigned(server: Any, token: RealtimeSessionToken, **changed: Any) -> str:
     """The token with other claims, signed with the server's own key."""
     from stapes.tokens.minting import mint
 
-    return mint(_claims(token, **changed), server.deployment.signing_key)
+    return mint(_claims(token, **changed), server.deployment.known.keyring.signing)
 
 
 def _expired(server: Any, token: RealtimeSessionToken) -> str:
@@ -131,7 +131,7 @@ def _unsigned(_server: Any, token: RealtimeSessionToken) -> str:
 def _confused(server: Any, token: RealtimeSessionToken) -> str:
     """HS256 with the public key, which everybody knows, as the secret."""
     kid = jwt.get_unverified_header(token.token)["kid"]
-    public = server.deployment.verifying_keys[kid].public_bytes(Encoding.Raw, PublicFormat.Raw)
+    public = server.deployment.known.keyring.public[kid].public_bytes(Encoding.Raw, PublicFormat.Raw)
     return jwt.encode(_claims(token), public, algorithm="HS256", headers={"kid": kid})
 
 

@@ -114,7 +114,7 @@ def test_token_verifies_and_carries_the_whole_grant(served: Served, post: Post) 
 
     grant = verify(
         answer.json()["token"],
-        keys=deployment.verifying_keys,
+        keys=deployment.known.keyring.public,
         issuer="stapes",
         audience="stapes-realtime",
         now=datetime.now(UTC),

@@ -43,7 +43,7 @@ def token(served: Served, **changes: Any) -> str:
         "now": NOW,
         "ttl_s": 60,
     }
-    return mint(claims(**{**made, **changes}), served.deployment.signing_key)
+    return mint(claims(**{**made, **changes}), served.deployment.known.keyring.signing)
 
 
 def credentials(served: Served, uri: str = URI) -> dict[str, str]:
@@ -54,8 +54,9 @@ def credentials(served: Served, uri: str = URI) -> dict[str, str]:
 @pytest.fixture
 def without_policies(served: Served, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """The same server after the administrators have lost their statement."""
-    directory: Directory = replace(served.deployment.directory, policies={})
-    monkeypatch.setattr(served.deployment, "directory", directory)
+    known = served.deployment.known
+    directory: Directory = replace(known.directory, policies={})
+    monkeypatch.setattr(served.deployment, "known", replace(known, directory=directory))
     return served.deployment
 
 

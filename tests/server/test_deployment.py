@@ -4,63 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
-from stapes.errors import ApiError, HomeError
-from stapes.identity.model import ApiKey, Directory
-from stapes.server.deployment import load_public_keys, newest_key
-from stapes.signing.authorization import KeyId
+from stapes.errors import ApiError
 from stapes.store.port import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
+from tests.server.grants import grant
 
 if TYPE_CHECKING:
     import asyncio
 
     from tests.conftest import Served
-
-
-def administrators_key(served: Served) -> KeyId:
-    (api_key,) = served.deployment.directory.api_keys.values()
-    return KeyId(served.home.tenancy_id, api_key.user_id, api_key.fingerprint)
-
-
-def test_api_key_is_found_by_all_three_parts_of_its_id(served: Served) -> None:
-    """Tenancy, user and fingerprint; any other tenancy is another key."""
-    key_id = administrators_key(served)
-    find = served.deployment.find_public_key
-
-    assert find(key_id) is not None
-    assert find(replace(key_id, tenancy_id="ocid1.tenancy.oc1..x")) is None
-    assert find(replace(key_id, user_id="ocid1.user.oc1..x")) is None
-    assert find(replace(key_id, fingerprint="00")) is None
-
-
-@pytest.mark.parametrize("pem", ["", "no key", "ключ"])
-def test_unreadable_api_key_is_logged_and_left_out(pem: str, served: Served) -> None:
-    """The others are loaded all the same."""
-    (good,) = served.deployment.directory.api_keys.values()
-    bad = ApiKey("user", "fingerprint", pem)
-    keys = {(key.user_id, key.fingerprint): key for key in (bad, good)}
-
-    with capture_logs() as lines:
-        loaded = load_public_keys(Directory(api_keys=keys))
-
-    assert list(loaded) == [(good.user_id, good.fingerprint)]
-    assert [line["event"] for line in lines] == ["api_key_unreadable"]
-
-
-def test_newest_key_at_hand_signs() -> None:
-    """The store says which is newest; the home which are at hand."""
-    newest, older, gone = (SigningKey.of(Ed25519PrivateKey.generate()) for _ in range(3))
-    verifying = {key.kid: key.private_key.public_key() for key in (gone, newest, older)}
-
-    assert newest_key({older.kid: older, newest.kid: newest}, verifying) is newest
-    with pytest.raises(HomeError, match="restore"):
-        newest_key({}, verifying)
 
 
 def test_key_whose_private_part_is_elsewhere_verifies_and_does_not_sign(
@@ -69,7 +27,7 @@ def test_key_whose_private_part_is_elsewhere_verifies_and_does_not_sign(
     """Another server of the same database may sign with it."""
     server = start_server()
     deployment = server.deployment
-    before = deployment.signing_key
+    before = deployment.known.keyring.signing
     key = SigningKey.of(Ed25519PrivateKey.generate())
     added = SigningKeyAdded(
         key.kid, jwk(key.private_key.public_key()), deployment.store.signing_keys()[0].added_at
@@ -78,10 +36,10 @@ def test_key_whose_private_part_is_elsewhere_verifies_and_does_not_sign(
     deployment.writer.flush(timeout_s=5)
     server.stop()
 
-    after = start_server().deployment
+    after = start_server().deployment.known.keyring
 
-    assert set(after.verifying_keys) == {before.kid, key.kid}
-    assert after.signing_key.kid == before.kid
+    assert set(after.verifying(datetime.now(UTC))) == {before.kid, key.kid}
+    assert after.signing.kid == before.kid
 
 
 class Stuck:
@@ -107,7 +65,7 @@ async def test_drain_does_not_wait_longer_than_its_timeout(
     deployment = start_server(drain_timeout_s=0.05).deployment
     session = Stuck(asyncio.Event())
     deployment.live.enter(session)
-    await deployment.live.claim("session", session)
+    await deployment.live.claim(grant("session"), session)
 
     with capture_logs() as lines:
         await deployment.drain()

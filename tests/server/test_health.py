@@ -76,8 +76,8 @@ def test_jwks_holds_the_public_keys_of_the_tokens(client: httpx.Client, served: 
     (key,) = client.get("/.well-known/jwks.json").json()["keys"]
 
     assert "d" not in key
-    assert key["kid"] == served.deployment.signing_key.kid
-    assert parse_jwk(key) == served.deployment.verifying_keys[key["kid"]]
+    assert key["kid"] == served.deployment.known.keyring.signing.kid
+    assert parse_jwk(key) == served.deployment.known.keyring.public[key["kid"]]
 
 
 def test_openapi_describes_the_token_endpoint(client: httpx.Client) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from stapes.errors import ApiError, SessionLiveElsewhereError
+from stapes.errors import ApiError, SessionLiveElsewhereError, TokenRevokedError
 from stapes.server.live import LiveSessions
+from stapes.tokens.revocations import Revocations
+from tests.server.grants import NOON, grant
 
 
 class Socket:
@@ -30,9 +33,9 @@ async def test_a_second_socket_is_refused_while_the_first_answers() -> None:
     """The first one does not notice."""
     live = LiveSessions()
     first, second = Socket(answers=True), Socket(answers=True)
-    await live.claim("s", first)
+    await live.claim(grant("s"), first)
     with pytest.raises(SessionLiveElsewhereError):
-        await live.claim("s", second)
+        await live.claim(grant("s"), second)
     live.leave(second, "s")
     assert (len(live), first.told) == (1, None)
     live.leave(first, "s")
@@ -44,8 +47,8 @@ async def test_a_first_socket_that_is_gone_gives_way() -> None:
     live = LiveSessions()
     first, second = Socket(answers=False), Socket(answers=True)
     live.enter(first)
-    await live.claim("s", first)
-    claiming = asyncio.create_task(live.claim("s", second))
+    await live.claim(grant("s"), first)
+    claiming = asyncio.create_task(live.claim(grant("s"), second))
     await first.ended.wait()
     live.leave(first, "s")
     await claiming
@@ -62,10 +65,29 @@ async def test_draining_reaches_sockets_without_a_session() -> None:
     assert socket.told is not None
 
 
-def test_streams_are_numbered_from_what_is_stored_and_what_is_newer() -> None:
-    """The store may lag behind; the memory may have been lost."""
+async def test_the_revoked_are_told_and_nobody_else() -> None:
+    """By session or by user; those that were granted later stay."""
     live = LiveSessions()
-    assert live.next_stream("s", stored=0) == 1
-    assert live.next_stream("s", stored=0) == 2
-    assert live.next_stream("s", stored=5) == 6
-    assert live.next_stream("other", stored=0) == 1
+    sockets = {name: Socket(answers=True) for name in ("s", "mine", "later", "theirs")}
+    await live.claim(grant("s", user_id="other"), sockets["s"])
+    await live.claim(grant("mine"), sockets["mine"])
+    await live.claim(grant("later", issued_at=NOON + timedelta(seconds=1)), sockets["later"])
+    await live.claim(grant("theirs", user_id="other"), sockets["theirs"])
+
+    live.stop_revoked(Revocations(frozenset({"s"}), {"u": NOON}))
+
+    told = {name for name, socket in sockets.items() if socket.told is not None}
+    assert told == {"s", "mine"}
+    assert isinstance(sockets["s"].told, TokenRevokedError)
+
+
+async def test_live_sessions_are_counted_by_grant() -> None:
+    """And no longer once they have left."""
+    live = LiveSessions()
+    one, other = Socket(answers=True), Socket(answers=True)
+    await live.claim(grant("one"), one)
+    await live.claim(grant("other", user_id="v"), other)
+    assert live.count(lambda it: it.user_id == "u") == 1
+    assert live.count(lambda it: it.tenancy_id == "t") == 2
+    live.leave(one, "one")
+    assert live.count(lambda it: it.user_id == "u") == 0

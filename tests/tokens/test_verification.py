@@ -103,6 +103,7 @@ def test_a_minted_token_verifies(
         tenancy_id="tenancy",
         compartment_id="compartment",
         user_id="user",
+        issued_at=now,
         expires_at=now + timedelta(seconds=TTL_S),
         jti="id",
         limits=Limits(single_use=True),

@@ -128,7 +128,7 @@ Event = (
 
 # Effects
 
-Ending = Literal["peer", "limit", "idle", "refused", "failed", "stopped"]
+Ending = Literal["peer", "limit", "idle", "refused", "failed", "stopped", "revoked"]
 
 
 @dataclass(frozen=True, slots=True)

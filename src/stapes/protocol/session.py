@@ -27,6 +27,7 @@ from stapes.errors import (
     PayloadTooLargeError,
     SessionIdleError,
     SessionLimitError,
+    TokenRevokedError,
 )
 from stapes.protocol import results
 from stapes.protocol.events import (
@@ -73,6 +74,10 @@ from stapes.protocol.state import Phase, Rules, Session
 PARTIAL_INTERVAL_MS = 100
 HELD_AUDIO_MS = 2000
 MOST_OPEN_FLUSHES = 32
+LONGEST_REVOKED_DRAIN_MS = 500
+"""A peer whose token was taken back reads no more after this, though its last words are not heard
+to the end yet. They still are, and are kept."""
+
 SHORTEST_WALL_SILENCE_MS = 1000
 """A client that pauses between two packets has not stopped speaking: the wall clock waits at
 least this long, whatever the threshold, before it takes missing audio for silence."""
@@ -214,7 +219,7 @@ def _feed(session: Session, event: AudioArrived, now_ms: int) -> Step:
         effects.append(Send(_ack(session, offset, length)))
     session, more = _set_reading(session, now_ms)
     effects += more
-    if session.longest_audio_ms is not None and _audio_ms(session) >= session.longest_audio_ms:
+    if session.longest_audio_ms is not None and audio_ms(session) >= session.longest_audio_ms:
         session, more = _drain(session, SessionLimitError("audio"), "limit", now_ms)
         effects += more
     return session, effects
@@ -317,12 +322,16 @@ def _peer_closed(session: Session, _event: PeerClosed, now_ms: int) -> Step:
 
 def _stop(session: Session, event: StopRequested, now_ms: int) -> Step:
     """Have what was heard recognised and kept, then tell the peer why it ends."""
-    return _drain(session, event.error, "stopped", now_ms)
+    return _drain(session, event.error, _ending(event.error), now_ms)
 
 
 def _stop_early(session: Session, event: StopRequested, _now_ms: int) -> Step:
     """Tell the peer why it ends and close."""
-    return _refuse(session, event.error, "stopped")
+    return _refuse(session, event.error, _ending(event.error))
+
+
+def _ending(error: ApiError) -> Ending:
+    return "revoked" if isinstance(error, TokenRevokedError) else "stopped"
 
 
 def _fail(session: Session, event: RecogniserFailed, _now_ms: int) -> Step:
@@ -360,21 +369,28 @@ def _drained(session: Session, event: UtteranceArrived, _now_ms: int) -> Step:
 
 
 def _check_drain_time(session: Session, _event: TimeElapsed, now_ms: int) -> Step:
-    """Give up on last words that do not come in time."""
-    if now_ms - session.draining_since_ms < session.rules.drain_timeout_ms:
-        return session, []
-    return _finish(replace(session, ending="failed"))
+    """Give up on last words that do not come in time; do not keep a revoked peer waiting."""
+    drained_ms = now_ms - session.draining_since_ms
+    if drained_ms >= session.rules.drain_timeout_ms:
+        return _finish(replace(session, ending="failed"))
+    if session.ending == "revoked" and drained_ms >= LONGEST_REVOKED_DRAIN_MS:
+        return replace(session, farewell=None), _farewell(session)
+    return session, []
 
 
 def _finish(session: Session) -> Step:
-    effects: list[Effect] = []
+    finish = Finish(session.ending, audio_ms(session), session.speech_ms)
+    return replace(session, phase=Phase.CLOSED), [*_farewell(session), finish]
+
+
+def _farewell(session: Session) -> list[Effect]:
+    """Tell the peer why it ends and close, unless that was done or the peer has left."""
     error = session.farewell
-    if error is not None:
-        text = f"{error.code}: {error.public}"
-        message = ErrorMessage(session_id=session.session_id, code=error.status, message=text)
-        effects += [Send(message), Close(error.close_code)]
-    finish = Finish(session.ending, _audio_ms(session), session.speech_ms)
-    return replace(session, phase=Phase.CLOSED), [*effects, finish]
+    if error is None:
+        return []
+    text = f"{error.code}: {error.public}"
+    message = ErrorMessage(session_id=session.session_id, code=error.status, message=text)
+    return [Send(message), Close(error.close_code)]
 
 
 def _ignore(session: Session, _event: Event, _now_ms: int) -> Step:
@@ -422,7 +438,8 @@ def _set_reading(session: Session, now_ms: int) -> Step:
     return replace(session, is_paused=False, audio_at_ms=now_ms), [ResumeReading()]
 
 
-def _audio_ms(session: Session) -> int:
+def audio_ms(session: Session) -> int:
+    """How much audio the session has had, ms."""
     return session.params.encoding.bytes_to_ms(session.audio_bytes)
 
 

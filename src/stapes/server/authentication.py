@@ -1,4 +1,7 @@
-"""Who is asking: signatures of requests and sockets, and session tokens, against a deployment."""
+"""Who is asking: signed requests and sockets, bearer keys, session tokens.
+
+Everything is verified against what the server knows by heart: nothing here reads the database.
+"""
 
 from __future__ import annotations
 
@@ -9,38 +12,67 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi import Request
 
-from stapes.identity.access import require
-from stapes.identity.model import Verb
+from stapes.errors import BearerKeyError, NotAuthenticatedError
+from stapes.identity.access import find_bearer_key, require
+from stapes.identity.bearer import parse_bearer_key
+from stapes.identity.model import Directory, Verb
 from stapes.identity.ocid import ENTROPY_BYTES, format_ocid
 from stapes.server.deployment import Deployment
 from stapes.signing import verification as signing
 from stapes.tokens import verification as tokens
 from stapes.tokens.grant import Grant
 
+BEARER = "bearer "
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who signed a request."""
+    """Who makes a request."""
 
     user_id: str
     tenancy_id: str
 
 
 def verify_request(deployment: Deployment, request: Request, body: bytes) -> Caller:
-    """Verify the OCI request signature of an HTTP request, over the bytes as they were received.
+    """Verify who makes an HTTP request, over the bytes as they were received.
 
-    Raises `stapes.errors.SignatureError`.
+    By an OCI request signature, or by ``Authorization: Bearer`` with a bearer key. Raises
+    `stapes.errors.NotAuthenticatedError`, and `stapes.errors.FailedAuthenticationsError` when the
+    address failed too often before.
     """
+    address = request.client.host if request.client else ""
+    deployment.quotas.check_failures(address)
+    try:
+        return _verify_request(deployment, request, body, datetime.now(UTC))
+    except NotAuthenticatedError:
+        deployment.quotas.note_failure(address)
+        raise
+
+
+def _verify_request(deployment: Deployment, request: Request, body: bytes, now: datetime) -> Caller:
+    known = deployment.known
+    if request.headers.get("authorization", "")[: len(BEARER)].lower() == BEARER:
+        return _verify_bearer(known.directory, request, now)
     key_id = signing.verify_request(
         request.method,
         raw_target(request),
         [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
         body,
-        deployment.find_public_key,
-        datetime.now(UTC),
+        lambda key_id: known.find_public_key(key_id, now),
+        now,
         deployment.settings.signature_skew_s,
     )
     return Caller(key_id.user_id, key_id.tenancy_id)
+
+
+def _verify_bearer(directory: Directory, request: Request, now: datetime) -> Caller:
+    sent = request.headers.getlist("authorization")
+    if len(sent) != 1:
+        raise BearerKeyError("more than one Authorization")
+    key = find_bearer_key(directory, *parse_bearer_key(sent[0][len(BEARER) :].strip()), now)
+    if key is None:
+        raise BearerKeyError("no such key, or one that is not in use")
+    return Caller(key.user_id, directory.users[key.user_id].tenancy_id)
 
 
 def raw_target(request: Request) -> str:
@@ -58,17 +90,18 @@ def grant_for_token(
     Raises `stapes.errors.TokenError`; `stapes.errors.NotAuthorizedOrNotFoundError` when the user
     may no longer use the compartment.
     """
-    settings = deployment.settings
+    settings, known = deployment.settings, deployment.known
     grant = tokens.verify(
         token,
-        keys=deployment.verifying_keys,
+        keys=known.keyring.verifying(now),
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         now=now,
         skew_s=settings.token_skew_s,
     )
     tokens.check_compartment(grant, compartment_id)
-    require(deployment.directory, grant.user_id, Verb.USE, compartment_id)
+    known.revocations.check(grant)
+    require(known.directory, grant.user_id, Verb.USE, compartment_id)
     return grant
 
 
@@ -80,11 +113,14 @@ def grant_for_credentials(
     Raises `stapes.errors.SignatureError`; `stapes.errors.NotAuthorizedOrNotFoundError` when the
     signer may not use the compartment.
     """
-    settings = deployment.settings
+    settings, known = deployment.settings, deployment.known
     key_id = signing.verify_credentials(
-        headers, deployment.find_public_key, now, settings.signature_skew_s
+        headers,
+        lambda key_id: known.find_public_key(key_id, now),
+        now,
+        settings.signature_skew_s,
     )
-    require(deployment.directory, key_id.user_id, Verb.USE, compartment_id)
+    require(known.directory, key_id.user_id, Verb.USE, compartment_id)
     session_id = new_session_id()
     return Grant(
         session_id=session_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -105,7 +106,7 @@ async def ready(request: Request) -> JSONResponse:
 async def public_keys(request: Request) -> dict[str, Any]:
     """The keys that verify session tokens (RFC 7517 section 5)."""
     deployment: Deployment = request.app.state.deployment
-    return jwks(deployment.verifying_keys.values())
+    return jwks(deployment.known.keyring.verifying(datetime.now(UTC)).values())
 
 
 async def reasons_not_to_be_ready(deployment: Deployment) -> list[str]:
@@ -113,6 +114,7 @@ async def reasons_not_to_be_ready(deployment: Deployment) -> list[str]:
     found = [
         "the server is stopping" if deployment.draining else None,
         deployment.pool.problem,
+        deployment.store_problem,
         deployment.writer.problem or await _why_unwritable(deployment),
     ]
     return [reason for reason in found if reason]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections.abc import Callable
 from typing import Protocol
 
-from stapes.errors import ApiError, GoingAwayError, SessionLiveElsewhereError
+from stapes.errors import ApiError, GoingAwayError, SessionLiveElsewhereError, TokenRevokedError
+from stapes.tokens.grant import Grant
+from stapes.tokens.revocations import Revocations
 
 PING_TIMEOUT_S = 2.0
-REMEMBERED_SESSIONS = 10_000
 
 
 class LiveSession(Protocol):
@@ -27,12 +28,11 @@ class LiveSession(Protocol):
 
 
 class LiveSessions:
-    """Who is live, by session id, and how many streams each recent session has had."""
+    """Who is live, by session id, and by whose grant."""
 
     def __init__(self) -> None:
         self._open: set[LiveSession] = set()
-        self._live: dict[str, LiveSession] = {}
-        self._streams: OrderedDict[str, int] = OrderedDict()
+        self._live: dict[str, tuple[LiveSession, Grant]] = {}
 
     def __len__(self) -> int:
         return len(self._live)
@@ -41,34 +41,36 @@ class LiveSessions:
         """A socket opened; it has no session id yet."""
         self._open.add(session)
 
-    async def claim(self, session_id: str, session: LiveSession) -> None:
-        """Make ``session`` the one live socket of its id.
+    async def claim(self, grant: Grant, session: LiveSession) -> None:
+        """Make ``session`` the one live socket of the grant's session.
 
         A socket that holds the id already keeps it if its peer answers a ping within 2 s:
         then `SessionLiveElsewhereError`. Otherwise it is ended and the new one takes its place.
         """
-        while (other := self._live.get(session_id)) is not None:
+        while (held := self._live.get(grant.session_id)) is not None:
+            other, _ = held
             if await other.is_answering(PING_TIMEOUT_S):
                 raise SessionLiveElsewhereError()
             other.stop(SessionLiveElsewhereError())
             await other.ended.wait()
-            self.leave(other, session_id)
-        self._live[session_id] = session
+            self.leave(other, grant.session_id)
+        self._live[grant.session_id] = (session, grant)
 
     def leave(self, session: LiveSession, session_id: str | None) -> None:
         """The socket is done with, and with it the session it held."""
         self._open.discard(session)
-        if session_id is not None and self._live.get(session_id) is session:
+        if session_id is not None and self._live.get(session_id, (None,))[0] is session:
             del self._live[session_id]
 
-    def next_stream(self, session_id: str, stored: int) -> int:
-        """Number of the stream that opens now; ``stored`` is the newest one in the store."""
-        number = max(stored, self._streams.get(session_id, 0)) + 1
-        self._streams[session_id] = number
-        self._streams.move_to_end(session_id)
-        if len(self._streams) > REMEMBERED_SESSIONS:
-            self._streams.popitem(last=False)
-        return number
+    def count(self, is_meant: Callable[[Grant], bool]) -> int:
+        """How many live sessions were granted so."""
+        return sum(is_meant(grant) for _, grant in self._live.values())
+
+    def stop_revoked(self, revocations: Revocations) -> None:
+        """End every live session that was taken back."""
+        for session, grant in list(self._live.values()):
+            if revocations.covers(grant):
+                session.stop(TokenRevokedError("revoked while live"))
 
     async def drain(self) -> None:
         """End every socket, after what it heard is recognised and kept, and wait for them."""

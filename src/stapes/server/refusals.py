@@ -27,6 +27,7 @@ from stapes.errors import (
     MethodNotAllowedError,
     NotFoundError,
     PayloadTooLargeError,
+    QuotaError,
 )
 
 REQUEST_ID = "opc-request-id"
@@ -54,7 +55,8 @@ def request_id(sent: str | None) -> str:
 
 def refusal(error: ApiError) -> JSONResponse:
     """The HTTP answer that tells a peer of an error."""
-    waiting = {"retry-after": str(RETRY_AFTER_S)} if error.status in _WAITING_HELPS else {}
+    wait_s = error.retry_after_s if isinstance(error, QuotaError) else RETRY_AFTER_S
+    waiting = {"retry-after": str(wait_s)} if error.status in _WAITING_HELPS else {}
     return JSONResponse(
         {"code": error.code, "message": error.public}, status_code=error.status, headers=waiting
     )

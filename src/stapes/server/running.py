@@ -169,7 +169,8 @@ def _config(deployment: Deployment) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         backlog=BACKLOG,
         timeout_graceful_shutdown=int(settings.drain_timeout_s),
     )

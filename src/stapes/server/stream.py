@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -18,13 +17,15 @@ import structlog
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from stapes.audio.encodings import ENCODINGS
 from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import HearingParams
 from stapes.errors import (
     ApiError,
     InternalServerError,
+    NotAuthenticatedError,
+    QuotaError,
     StapesError,
+    StoreError,
     TokenClaimError,
 )
 from stapes.protocol import session as machine
@@ -51,15 +52,20 @@ from stapes.protocol.events import (
     TextArrived,
     TimeElapsed,
 )
-from stapes.protocol.messages import Authentication, ErrorMessage, TokenAuthentication
+from stapes.protocol.messages import (
+    Authentication,
+    CredentialsAuthentication,
+    ErrorMessage,
+    TokenAuthentication,
+)
 from stapes.protocol.params import Params
-from stapes.protocol.results import attached
 from stapes.protocol.state import Phase, Rules
+from stapes.server.accounting import ENCODING_NAMES, StreamAccount, open_account, unrecordable
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment
 from stapes.server.transport import PING
 from stapes.settings import Settings
-from stapes.store.port import FinalHeard, StreamClosed, StreamOpened
+from stapes.store.port import SessionCreated
 from stapes.tokens.grant import Grant
 from stapes.workers.links import Ear
 
@@ -68,7 +74,6 @@ log = structlog.get_logger("stapes.stream")
 TICK_S = 0.1
 MOST_FRAMES_WAITING = 4
 MOST_EVENTS_WAITING = 4096
-_ENCODING_NAMES = {encoding: name for name, encoding in ENCODINGS.items()}
 
 
 async def transcribe(websocket: WebSocket) -> None:
@@ -97,8 +102,10 @@ class Pump:
             now_ms=_now_ms(),
             rules=_rules(self._settings),
         )
+        self._address = websocket.client.host if websocket.client else ""
+        self._is_waiting = False
         self._grant: Grant | None = None
-        self._stream = 0
+        self._account: StreamAccount | None = None
         self._ear: Ear | None = None
         self._ticked_at = time.monotonic()
 
@@ -107,12 +114,21 @@ class Pump:
         self._deployment.live.enter(self)
         try:
             await self._websocket.accept()
+            self._wait_to_authenticate()
             await self._serve()
         except Exception:  # a mistake of ours: the peer is told, the others go on
             log.exception("pump failed", session=self._session.session_id)
             await self._say_failed()
         finally:
             self._let_go()
+
+    def _wait_to_authenticate(self) -> None:
+        """Count the socket among those that have not authenticated; refuse one too many."""
+        self._is_waiting = True
+        try:
+            self._deployment.quotas.enter(self._address)
+        except QuotaError as error:
+            self.stop(error)
 
     async def _serve(self) -> None:
         reading = asyncio.create_task(self._read())
@@ -159,6 +175,8 @@ class Pump:
                     self._places.release()
                 return event
         self._ticked_at = time.monotonic()
+        if self._account is not None:
+            self._account.meter(machine.audio_ms(self._session), self._session.speech_ms)
         return TimeElapsed()
 
     async def _take(self, event: Event) -> None:
@@ -199,9 +217,10 @@ class Pump:
             case ResumeReading():
                 self._may_read.set()
             case SaveFinal():
-                self._save_final(effect)
-            case Finish():
-                self._finish(effect)
+                self._held_account.save(effect)
+            case Finish(ending, audio_ms, speech_ms):
+                if self._account is not None:  # else it was never served: nothing to account for
+                    self._account.close(ending, audio_ms, speech_ms)
             case _:
                 assert_never(effect)
         return None
@@ -223,20 +242,33 @@ class Pump:
         await self._send({"type": "websocket.close", "code": error.close_code})
 
     async def _authenticate(self, message: Authentication) -> Event:
+        quotas, live = self._deployment.quotas, self._deployment.live
         try:
+            quotas.check_failures(self._address)
             grant = self._verify(message)
-            await self._deployment.live.claim(grant.session_id, self)
+            await live.claim(grant, self)
             self._grant = grant
-            await self._number_stream(grant)
+            quotas.check_live(grant, live.count)
+            self._deployment.known.revocations.check(grant)  # again: it may have taken a while
+            if isinstance(message, CredentialsAuthentication):
+                self._record_session(grant)
         except ApiError as error:
+            if isinstance(error, NotAuthenticatedError):
+                quotas.note_failure(self._address)
             log.info("refused", code=error.code, cause=error.detail or error.public)
             return AuthenticationRefused(error)
+        self._stop_waiting()
         limits = grant.limits
         return Authenticated(
             grant.session_id,
             _ms(limits.max_session_s) if limits else None,
             _ms(limits.max_audio_s) if limits else None,
         )
+
+    def _stop_waiting(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self._deployment.quotas.leave(self._address)
 
     def _verify(self, message: Authentication) -> Grant:
         now = datetime.now(UTC)
@@ -251,26 +283,50 @@ class Pump:
             raise TokenClaimError("the token is for another origin")
         return grant
 
-    async def _number_stream(self, grant: Grant) -> None:
-        stored = await asyncio.to_thread(self._deployment.store.last_stream, grant.session_id)
-        self._stream = self._deployment.live.next_stream(grant.session_id, stored)
-        if self._stream > 1 and grant.limits and grant.limits.single_use:
-            raise TokenClaimError("the token served its one opening")
+    def _record_session(self, grant: Grant) -> None:
+        """A token's session was recorded when it was minted; this one begins here."""
+        try:
+            self._deployment.writer.put(
+                SessionCreated(
+                    session_id=grant.session_id,
+                    tenancy_id=grant.tenancy_id,
+                    compartment_id=grant.compartment_id,
+                    user_id=grant.user_id,
+                    kid=None,
+                    issued_at=grant.issued_at,
+                    expires_at=grant.expires_at,
+                    claims=None,
+                    server_id=self._deployment.server_id,
+                )
+            )
+        except StoreError as error:
+            raise unrecordable(error) from error
 
     async def _take_recogniser(self, params: Params) -> Event:
+        assert self._grant is not None
+        account = None
         try:
             self._check_limits(params)
+            account = await open_account(self._deployment, self._grant, params)
             self._ear = await self._deployment.pool.take(_listener_params(params), self._post)
         except ApiError as error:
             log.info("no recogniser", session=self._session.session_id, cause=str(error))
+            if account is not None:
+                await account.withdraw()
             return RecogniserRefused(error)
-        self._save_opened(params)
+        self._account = account
+        account.begin()
         return RecogniserTaken()
 
     @property
     def _held_ear(self) -> Ear:
         assert self._ear is not None
         return self._ear
+
+    @property
+    def _held_account(self) -> StreamAccount:
+        assert self._account is not None
+        return self._account
 
     def _check_limits(self, params: Params) -> None:
         """A holder cannot widen what its token allows."""
@@ -282,64 +338,8 @@ class Pump:
         if limits.model_type and limits.model_type != params.model_type:
             raise TokenClaimError("the token is for another model type")
 
-    # What is kept
-
-    def _save_opened(self, params: Params) -> None:
-        grant = self._grant
-        assert grant is not None
-        self._deployment.writer.put(
-            StreamOpened(
-                grant.session_id,
-                self._stream,
-                tenancy_id=grant.tenancy_id,
-                compartment_id=grant.compartment_id,
-                user_id=grant.user_id,
-                opened_at=datetime.now(UTC),
-                params={**asdict(params), "encoding": _ENCODING_NAMES[params.encoding]},
-                engine=self._deployment.pool.capabilities.name,
-            )
-        )
-        log.info("stream opened", session=grant.session_id, stream=self._stream)
-
-    def _save_final(self, final: SaveFinal) -> None:
-        assert self._grant is not None
-        shown = final.transcription
-        self._deployment.writer.put(
-            FinalHeard(
-                self._grant.session_id,
-                self._stream,
-                number=final.number,
-                text=shown.transcription,
-                start_ms=shown.start_time_in_ms,
-                end_ms=shown.end_time_in_ms,
-                confidence=shown.confidence,
-                words=attached(shown),
-                heard_at=datetime.now(UTC),
-            )
-        )
-
-    def _finish(self, finish: Finish) -> None:
-        if self._ear is None or self._grant is None:
-            return  # never opened: nothing to account for
-        self._deployment.writer.put(
-            StreamClosed(
-                self._grant.session_id,
-                self._stream,
-                closed_at=datetime.now(UTC),
-                reason=finish.ending,
-                audio_ms=finish.audio_ms,
-                speech_ms=finish.speech_ms,
-            )
-        )
-        log.info(
-            "stream closed",
-            session=self._grant.session_id,
-            stream=self._stream,
-            reason=finish.ending,
-            audio_ms=finish.audio_ms,
-        )
-
     def _let_go(self) -> None:
+        self._stop_waiting()
         if self._ear is not None:
             self._ear.release()
             self._ear = None
@@ -358,7 +358,7 @@ def _ms(seconds: float | None) -> int | None:
 
 def _listener_params(params: Params) -> ListenerParams:
     return ListenerParams(
-        encoding=_ENCODING_NAMES[params.encoding],
+        encoding=ENCODING_NAMES[params.encoding],
         hearing=HearingParams(params.language, params.model_type, params.model_domain),
         partial_silence_ms=params.partial_silence_ms,
         final_silence_ms=params.final_silence_ms,

@@ -22,7 +22,6 @@ from stapes.errors import (
     InvalidatedRetryTokenError,
     InvalidParameterError,
     MissingParameterError,
-    ServiceUnavailableError,
     StoreError,
 )
 from stapes.identity.access import require
@@ -33,12 +32,14 @@ from stapes.protocol.resources import (
     CreateRealtimeSessionTokenDetails,
     RealtimeSessionToken,
 )
+from stapes.server.accounting import unrecordable
 from stapes.server.authentication import Caller, new_session_id, verify_request
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import LONGEST_RETRY_TOKEN, token_operation
-from stapes.store.port import SessionCreated
+from stapes.store.port import Audited, SessionCreated
 from stapes.tokens.limits import Limits, parse_limits
 from stapes.tokens.minting import claims, mint
+from stapes.tokens.revocations import date_of_issue
 
 PATH = "/20220101/actions/realtimeSessionToken"
 _ALLOWED = {
@@ -120,18 +121,18 @@ def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> SessionCreat
     requests at once one is the first.
     """
     details, user_id = asked.details, asked.caller.user_id
-    require(deployment.directory, user_id, Verb.USE, details.compartment_id)
+    require(deployment.known.directory, user_id, Verb.USE, details.compartment_id)
     check_tags(details.freeform_tags, details.defined_tags)
     limits = parse_limits(details.defined_tags)
     first = deployment.retries.recall(user_id, asked.retry_token, asked.body_sha256, now)
     if first is not None:
         return first
+    deployment.quotas.take_token(user_id)
     issued = _new(deployment, asked, limits, now)
     try:
-        deployment.writer.put(issued)
+        deployment.writer.put(issued, _minted(issued))
     except StoreError as error:
-        public = "Sessions cannot be recorded right now; try again later."
-        raise ServiceUnavailableError(str(error), public=public) from error
+        raise unrecordable(error) from error
     deployment.retries.remember(issued)
     return issued
 
@@ -149,7 +150,7 @@ def _new(
         jti=uuid4().hex,
         issuer=settings.token_issuer,
         audience=settings.token_audience,
-        now=now,
+        now=date_of_issue(deployment.known.revocations, caller.user_id, now),
         ttl_s=settings.token_ttl_s,
         limits=limits,
     )
@@ -158,7 +159,7 @@ def _new(
         tenancy_id=caller.tenancy_id,
         compartment_id=details.compartment_id,
         user_id=caller.user_id,
-        kid=deployment.signing_key.kid,
+        kid=deployment.known.keyring.signing.kid,
         issued_at=now,
         expires_at=datetime.fromtimestamp(made["exp"], UTC),
         claims=made,
@@ -166,13 +167,20 @@ def _new(
         defined_tags=details.defined_tags,
         retry_token=asked.retry_token,
         body_sha256=asked.body_sha256 if asked.retry_token else None,
+        server_id=deployment.server_id,
     )
+
+
+def _minted(issued: SessionCreated) -> Audited:
+    subject, tenancy_id = issued.session_id, issued.tenancy_id
+    return Audited(issued.issued_at, issued.user_id, "token.minted", subject, tenancy_id)
 
 
 def _resource(deployment: Deployment, issued: SessionCreated) -> RealtimeSessionToken:
     """The answer, byte for byte the same each time it is made from the same record."""
-    assert issued.kid is not None and issued.claims is not None  # it is a token's record
-    key = deployment.signing_keys.get(issued.kid)
+    assert issued.kid is not None  # it is the record of a token
+    assert issued.claims is not None
+    key = deployment.known.keyring.private.get(issued.kid)
     if key is None:
         raise InvalidatedRetryTokenError(f"the first answer's key {issued.kid} is gone")
     return RealtimeSessionToken(

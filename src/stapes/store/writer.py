@@ -51,8 +51,8 @@ class Writer:
         self._thread = Thread(target=self._run, name="stapes-writer", daemon=True)
         self._thread.start()
 
-    def put(self, record: Record) -> None:
-        """Have the record written soon. Never blocks.
+    def put(self, *records: Record) -> None:
+        """Have records written soon, in this order. Never blocks.
 
         Raises `StoreError` when ``bound`` records wait already, or after `close`.
         """
@@ -61,8 +61,8 @@ class Writer:
                 raise StoreError("the writer is closed")
             if len(self._waiting) >= self._bound:
                 raise StoreError(f"{self._bound} records wait for the database: {self.problem}")
-            self._waiting.append(record)
-            self._put += 1
+            self._waiting.extend(records)
+            self._put += len(records)
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> None:

@@ -1,0 +1,157 @@
+"""What a stream leaves behind: its claim, its finals, how much it used, and why it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import structlog
+
+from stapes.audio.encodings import ENCODINGS
+from stapes.errors import ServiceUnavailableError, StoreError, TokenUsedError
+from stapes.protocol.events import Ending, SaveFinal
+from stapes.protocol.params import Params
+from stapes.protocol.results import attached
+from stapes.server.deployment import Deployment
+from stapes.store.port import Audited, FinalHeard, StreamClosed, StreamMetered, StreamOpened
+from stapes.tokens.grant import Grant
+
+METERED_EVERY_S = 5.0
+ENCODING_NAMES = {encoding: name for name, encoding in ENCODINGS.items()}
+
+log = structlog.get_logger("stapes.stream")
+
+
+class StreamAccount:
+    """The records of one stream; made by `open_account`."""
+
+    def __init__(self, deployment: Deployment, grant: Grant, stream: int) -> None:
+        """The stream was claimed under this number."""
+        self.grant = grant
+        self.stream = stream
+        self._writer = deployment.writer
+        self._store = deployment.store
+        self._keeps_words = deployment.settings.keep_transcripts_days != 0
+        self._words = 0
+        self._began = time.monotonic()
+        self._metered_at = self._began
+
+    async def withdraw(self) -> None:
+        """The stream came to nothing: it was never served, and a single use is not used up."""
+        await asyncio.to_thread(self._store.withdraw_stream, self.grant.session_id, self.stream)
+
+    def begin(self) -> None:
+        """The peer is told that it is connected."""
+        self._began = self._metered_at = time.monotonic()
+        grant = self.grant
+        self._writer.put(
+            Audited(
+                datetime.now(UTC),
+                grant.user_id,
+                "stream.opened",
+                grant.session_id,
+                grant.tenancy_id,
+                {"stream": self.stream},
+            )
+        )
+        log.info("stream opened", session=grant.session_id, stream=self.stream)
+
+    def save(self, final: SaveFinal) -> None:
+        """Keep a final, unless the settings say that none is kept; its words count anyhow."""
+        shown = final.transcription
+        words = attached(shown)
+        self._words += len(words)
+        if not self._keeps_words:
+            return
+        self._writer.put(
+            FinalHeard(
+                self.grant.session_id,
+                self.stream,
+                number=final.number,
+                text=shown.transcription,
+                start_ms=shown.start_time_in_ms,
+                end_ms=shown.end_time_in_ms,
+                confidence=shown.confidence,
+                words=words,
+                heard_at=datetime.now(UTC),
+            )
+        )
+
+    def meter(self, audio_ms: int, speech_ms: int) -> None:
+        """Write down from time to time what was used, should this process be killed."""
+        if time.monotonic() - self._metered_at < METERED_EVERY_S:
+            return
+        self._metered_at = time.monotonic()
+        self._writer.put(
+            StreamMetered(
+                self.grant.session_id,
+                self.stream,
+                audio_ms=audio_ms,
+                speech_ms=speech_ms,
+                wall_ms=self._wall_ms,
+                words=self._words,
+            )
+        )
+
+    def close(self, ending: Ending, audio_ms: int, speech_ms: int) -> None:
+        """The stream ended."""
+        self._writer.put(
+            StreamClosed(
+                self.grant.session_id,
+                self.stream,
+                closed_at=datetime.now(UTC),
+                reason=ending,
+                audio_ms=audio_ms,
+                speech_ms=speech_ms,
+                wall_ms=self._wall_ms,
+                words=self._words,
+            )
+        )
+        log.info(
+            "stream closed",
+            session=self.grant.session_id,
+            stream=self.stream,
+            reason=ending,
+            audio_ms=audio_ms,
+        )
+
+    @property
+    def _wall_ms(self) -> int:
+        return round((time.monotonic() - self._began) * 1000)
+
+
+async def open_account(deployment: Deployment, grant: Grant, params: Params) -> StreamAccount:
+    """Claim the session's next stream in the store, before anything is spent on it.
+
+    Raises `TokenUsedError` when a single-use token had its one opening, on whatever server, and
+    `ServiceUnavailableError` when the store cannot say.
+    """
+    opened = StreamOpened(
+        grant.session_id,
+        1,
+        tenancy_id=grant.tenancy_id,
+        compartment_id=grant.compartment_id,
+        user_id=grant.user_id,
+        opened_at=datetime.now(UTC),
+        params={**asdict(params), "encoding": ENCODING_NAMES[params.encoding]},
+        engine=deployment.pool.capabilities.name,
+        server_id=deployment.server_id,
+    )
+    only_first = bool(grant.limits and grant.limits.single_use)
+    try:
+        stream = await asyncio.to_thread(
+            deployment.store.claim_stream, opened, only_first=only_first
+        )
+    except StoreError as error:
+        raise unrecordable(error) from error
+    if stream is None:
+        raise TokenUsedError("the token served its one opening")
+    return StreamAccount(deployment, grant, stream)
+
+
+def unrecordable(error: StoreError) -> ServiceUnavailableError:
+    """What a peer is told when the store takes no new session."""
+    public = "Sessions cannot be recorded right now; try again later."
+    return ServiceUnavailableError(str(error), public=public)
