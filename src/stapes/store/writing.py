@@ -65,8 +65,12 @@ def write_records(connection: Connection, records: Sequence[Record]) -> None:
     # One order for all transactions, or two could wait for each other.
     for name in sorted({COUNTED[kind] for kind in map(type, records) if kind in COUNTED}):
         _count_up(connection, name)
-    for kind, alike in groupby(records, type):
+    # What is audited refers to nothing: put last, it leaves longer runs of records alike.
+    audited = [record for record in records if isinstance(record, Audited)]
+    for kind, alike in groupby((it for it in records if not isinstance(it, Audited)), type):
         _write_alike(connection, kind, list(alike))
+    if audited:
+        _append(connection, audited)
 
 
 def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -91,8 +95,6 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
         upsert(connection, IDENTITIES[kind], [to_row(record) for record in records])
     elif kind in HAPPENINGS:
         connection.execute(insert(HAPPENINGS[kind]), [to_row(record) for record in records])
-    elif kind is Audited:
-        _append(connection, records)
     else:
         for record in records:
             _write_one(connection, record)
