@@ -246,7 +246,7 @@ class CutOffError(Exception):
     """Stands for whatever ends a making in the middle."""
 
 
-STEPS = ["_name_home", "_create_administrator", "_write_private", "_create_signing_key"]
+STEPS = ["_name_home", "_create_administrator", "write_private", "_create_signing_key"]
 
 
 def cut_off(path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
