@@ -45,6 +45,7 @@ from stapes.identity.model import (
 )
 from stapes.identity.ocid import ENTROPY_BYTES, format_ocid
 from stapes.server.key_files import (
+    change_master_key,
     is_encrypted,
     new_signing_key,
     private_pem,
@@ -156,6 +157,23 @@ def open_home(directory: Path, master_key: SecretStr | None = None) -> Home:
     except OSError as error:
         raise HomeError(f"cannot read the home {path}: {error}") from error
     return home
+
+
+def rekey_home(directory: Path, old: SecretStr | None, new: SecretStr | None) -> tuple[Home, int]:
+    """Change the master key, or take encryption away (None); also says how many keys there are.
+
+    What was cut off in the middle can be done again. Raises `HomeError` when a key opens with
+    neither.
+    """
+    path = _absolute(directory)
+    try:
+        _check_complete(path)
+        home = _read_config(path, new)
+        with home.locked():
+            changed = change_master_key(home.keys_folder, old, new)
+    except OSError as error:
+        raise HomeError(f"cannot change the keys of the home {path}: {error}") from error
+    return home, changed
 
 
 def _absolute(directory: Path) -> Path:

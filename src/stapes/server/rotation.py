@@ -65,19 +65,16 @@ def rotate(home: Home, store: Store, how: Rotation) -> Rotated:
     """Make a new key that signs from now on, and retire all others.
 
     Files of keys that retired long ago are deleted. Raises `HomeError` and
-    `stapes.errors.StoreError`; then nothing was changed.
+    `stapes.errors.StoreError`; then a file may be left that nothing uses.
     """
     with _changing(home):
         keyring = read_keyring(home, store)
         retired = dict(_retiring(keyring, how))
         key = new_signing_key()
-        # The file first: a key that the store knows and nobody has would retire the others.
-        file = write_signing_key(home.keys_folder, key, home.master_key)
-        try:
-            store.write(_records(home, key, retired, how))
-        except BaseException:
-            file.unlink(missing_ok=True)
-            raise
+        # The file first, and it stays whatever happens: a database may have committed what it then
+        # fails to confirm, and a key that it knows and nobody has would retire the others.
+        write_signing_key(home.keys_folder, key, home.master_key)
+        store.write(_records(home, key, retired, how))
         return Rotated(key.kid, retired, _delete_old_files(home, keyring, how.now))
 
 
