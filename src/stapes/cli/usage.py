@@ -60,8 +60,8 @@ def usage(
         raise typer.BadParameter(f"--by: {error}") from error
     since, until = _period(from_, to, datetime.now(UTC))
     with open_own(home) as own:
-        used = list(own.store.closed_streams(since, until))
-    sums, (total,) = sum_up(used, name_of), sum_up(used, lambda _: "total") or [_nothing()]
+        sums = sum_up(own.store.closed_streams(since, until), name_of)
+    total = _total(sums)
     if as_json:
         typer.echo(_to_json(by, since, until, sums, total))
     elif as_csv:
@@ -79,10 +79,10 @@ def _period(from_: str | None, to: str | None, now: datetime) -> tuple[datetime,
     return since, until
 
 
-def _nothing() -> Sum:
+def _total(sums: Sequence[Sum]) -> Sum:
     from stapes.accounts.usage import Sum
 
-    return Sum("total")
+    return Sum("total", *(sum(getattr(each, name) for each in sums) for name in COLUMNS[1:]))
 
 
 def _to_json(by: str, since: datetime, until: datetime, sums: Sequence[Sum], total: Sum) -> str:
