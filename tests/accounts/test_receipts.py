@@ -238,5 +238,7 @@ def test_totals_are_exact(amounts: list[tuple[int, int, int, int]]) -> None:
         for number, each in enumerate(amounts, 1)
     ]
     made = unsigned(*streams)
-    assert [made[name] for name in AMOUNTS] == [sum(column) for column in zip(*amounts, strict=True)]
+    assert [made[name] for name in AMOUNTS] == [
+        sum(column) for column in zip(*amounts, strict=True)
+    ]
     assert verify(sign(made, KEY), KEYS) == KEY.kid
