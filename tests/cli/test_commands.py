@@ -11,8 +11,10 @@ import pytest
 import stapes
 from tests.cli.conftest import Run
 
-COMMANDS = ("demo", "init", "serve", "token", "transcribe", "sessions")
-COMMANDS += ("keys", "audit", "usage", "prune", "receipt")
+COMMANDS = (
+    *("demo", "init", "serve", "token", "transcribe", "sessions"),
+    *("keys", "audit", "usage", "prune", "receipt"),
+)
 
 
 def test_help_lists_every_command(run: Run) -> None:
