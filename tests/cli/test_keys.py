@@ -176,3 +176,18 @@ def test_an_unclear_master_key_changes_nothing(
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", "").split())
     assert is_encrypted(home) == {False}
+
+
+def test_replace_goes_without_the_lost_master_key(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong one in its place is then the right one."""
+    monkeypatch.setenv("STAPES_MASTER_KEY", MASTER)
+    ((old, _),) = listed(run, home)
+    monkeypatch.setenv("STAPES_MASTER_KEY", NEW)
+    assert run("keys", "rotate", "--home", home).exit_code == 1
+    result = run("keys", "replace", "--home", home)
+    assert result.exit_code == 0
+    assert f"{old} verifies until" in result.output
+    assert [state for _, state in listed(run, home)] == ["signing", "verifying"]
+    assert is_encrypted(home) == {True}

@@ -113,7 +113,7 @@ def test_a_file_that_is_being_written_is_not_read(
         seen.append(signing_key_files(tmp_path))
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(key_files.os, "fsync", fail)
+    monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="disk is full"):
         write_signing_key(tmp_path, KEY, None)
     assert seen == [[]]

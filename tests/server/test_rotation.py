@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,14 @@ from pydantic import SecretStr
 
 from stapes.accounts.audit import check
 from stapes.errors import HomeError, StoreError, TokenKeyError
-from stapes.server.home import Home, create_home
+from stapes.server.home import Home, create_home, open_home, open_home_without_keys
 from stapes.server.key_files import is_encrypted, signing_key_file
 from stapes.server.rotation import (
     FILE_KEPT_FOR,
     Rotation,
     overlap,
     read_keyring,
+    replace_lost,
     retire,
     rotate,
 )
@@ -193,6 +195,32 @@ def test_a_folder_that_cannot_be_written_is_told(
     with pytest.raises(HomeError, match=r"cannot change the keys in .*: read-only"):
         rotate(home, store, HOW)
     assert len(store.signing_keys()) == 1
+
+
+def test_lost_keys_are_replaced(tmp_path: Path) -> None:
+    """Without the master key that they need; their tokens verify on, and no file is deleted."""
+    home, _ = create_home(tmp_path / "locked", NOON, SecretStr("a master key of some length"))
+    store = open_store(home.database)
+    old = current(home, store)
+    reopened = open_home_without_keys(home.path)
+    done = replace_lost(reopened, store, HOW)
+    assert done.retired == {old.kid: NOON + OVERLAP}
+    opened = open_home(home.path)
+    assert list(opened.signing_keys()) == [done.kid]
+    assert current(opened, store).kid == done.kid
+    assert open_with(opened, store, token(old, NOON), NOON) == "user"
+    assert (home.keys_folder / f"lost-{old.kid}.pem").exists()
+    assert [action for _, action, _ in actions(store)] == ["key.rotated"]
+    store.close()
+
+
+def test_a_key_is_made_where_all_files_are_lost(home: Home, store: Store) -> None:
+    """The folder too."""
+    shutil.rmtree(home.keys_folder)
+    with pytest.raises(HomeError, match=r"cannot read|no token-\*\.pem"):
+        open_home(home.path)
+    done = replace_lost(open_home_without_keys(home.path), store, AT_ONCE)
+    assert list(open_home(home.path).signing_keys()) == [done.kid]
 
 
 def two_in_use(home: Home, store: Store) -> tuple[SigningKey, SigningKey]:

@@ -16,9 +16,8 @@ from stapes.cli.terminal import AsJson, HomeFolder, local_actor
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from stapes.server.home import Home
     from stapes.server.keyring import Keyring
-    from stapes.server.rotation import Rotation
+    from stapes.server.rotation import Rotated, Rotation
     from stapes.store.port import SigningKeyAdded
 
 app = typer.Typer(
@@ -72,7 +71,26 @@ def rotate(home: HomeFolder = None, at_once: AtOnce = False) -> None:
     from stapes.server.rotation import rotate as rotate_keys
 
     with open_own(home) as own:
-        done = rotate_keys(own.home, own.store, _rotation(own, at_once))
+        _tell(rotate_keys(own.home, own.store, _rotation(own, at_once)), at_once)
+
+
+@app.command()
+def replace(home: HomeFolder = None, at_once: AtOnce = False) -> None:
+    """Make a new key where the private parts, or the master key, are lost.
+
+    It is encrypted with STAPES_MASTER_KEY, if there is one. Files of other keys become lost-*.pem.
+
+    For example:
+
+    - stapes keys replace
+    """
+    from stapes.server.rotation import replace_lost
+
+    with open_own(home, with_keys=False) as own:
+        _tell(replace_lost(own.home, own.store, _rotation(own, at_once)), at_once)
+
+
+def _tell(done: Rotated, at_once: bool) -> None:
     typer.echo(f"New tokens are signed with {done.kid}.")
     for kid, moment in done.retired.items():
         typer.echo(f"{kid} {_refused(moment, at_once)}")
@@ -117,11 +135,15 @@ def change_master_key(
     """
     from stapes.server.home import rekey_home
     from stapes.settings import load
+    from stapes.store.port import Audited
 
     new = _new_master_key(remove)
     settings = load(home=home)
     rekeyed, keys = rekey_home(settings.home, settings.master_key, new)
-    _audit_master_key(rekeyed, "masterkey.changed" if new else "masterkey.removed")
+    with open_own(home, with_keys=False) as own:
+        action = "masterkey.changed" if new else "masterkey.removed"
+        tenancy = rekeyed.tenancy_id
+        own.store.write([Audited(datetime.now(UTC), local_actor(), action, tenancy, tenancy)])
     typer.echo(f"Keys that are {'encrypted with the new master key' if new else 'plain'}: {keys}.")
 
 
@@ -134,18 +156,6 @@ def _new_master_key(remove: bool) -> SecretStr | None:
     if text and len(text) < SHORTEST_MASTER_KEY:
         raise typer.BadParameter(f"{NEW_MASTER_KEY} needs {SHORTEST_MASTER_KEY} signs or more")
     return SecretStr(text) if text else None
-
-
-def _audit_master_key(home: Home, action: str) -> None:
-    from stapes.store.port import Audited
-    from stapes.store.sql import open_store
-
-    store = open_store(home.database)
-    try:
-        now = datetime.now(UTC)
-        store.write([Audited(now, local_actor(), action, home.tenancy_id, home.tenancy_id)])
-    finally:
-        store.close()
 
 
 def _rotation(own: Own, at_once: bool) -> Rotation:

@@ -150,8 +150,12 @@ def open_home(directory: Path, master_key: SecretStr | None = None) -> Home:
     """
     path = _absolute(directory)
     try:
-        _check_complete(path)
-        home = _read_config(path, master_key)
+        home = _open_without_keys(path, master_key)
+        if not signing_key_files(home.keys_folder):
+            raise HomeError(
+                f"there is no token-*.pem in {home.keys_folder}; restore the folder, or run "
+                "`stapes keys replace`"
+            )
         home.signing_keys()
         _encrypt_keys(home)
     except OSError as error:
@@ -167,13 +171,26 @@ def rekey_home(directory: Path, old: SecretStr | None, new: SecretStr | None) ->
     """
     path = _absolute(directory)
     try:
-        _check_complete(path)
-        home = _read_config(path, new)
+        home = _open_without_keys(path, new)
         with home.locked():
             changed = change_master_key(home.keys_folder, old, new)
     except OSError as error:
         raise HomeError(f"cannot change the keys of the home {path}: {error}") from error
     return home, changed
+
+
+def open_home_without_keys(directory: Path, master_key: SecretStr | None = None) -> Home:
+    """Open a home whose token-signing keys are lost, or do not open. Raises `HomeError`."""
+    path = _absolute(directory)
+    try:
+        return _open_without_keys(path, master_key)
+    except OSError as error:
+        raise HomeError(f"cannot read the home {path}: {error}") from error
+
+
+def _open_without_keys(path: Path, master_key: SecretStr | None) -> Home:
+    _check_complete(path)
+    return _read_config(path, master_key)
 
 
 def _absolute(directory: Path) -> Path:
@@ -184,8 +201,6 @@ def _check_complete(path: Path) -> None:
     if not (path / DATABASE).exists():
         state = "is not finished" if (path / UNFINISHED).exists() else "holds no Stapes home"
         raise HomeError(f"{path} {state}; run `stapes init --home {shlex.quote(str(path))}`")
-    if not signing_key_files(path / KEYS):
-        raise HomeError(f"there is no token-*.pem in {path / KEYS}; restore the folder")
 
 
 def _encrypt_keys(home: Home) -> None:

@@ -12,7 +12,12 @@ from datetime import datetime, timedelta
 
 from stapes.errors import HomeError
 from stapes.server.home import Home
-from stapes.server.key_files import new_signing_key, signing_key_file, write_signing_key
+from stapes.server.key_files import (
+    new_signing_key,
+    signing_key_file,
+    signing_key_files,
+    write_signing_key,
+)
 from stapes.server.keyring import Keyring, make_keyring
 from stapes.server.retries import REMEMBERED_FOR
 from stapes.store.port import Audited, SigningKeyAdded, SigningKeyRetired, Store
@@ -76,6 +81,24 @@ def rotate(home: Home, store: Store, how: Rotation) -> Rotated:
         write_signing_key(home.keys_folder, key, home.master_key)
         store.write(_records(home, key, retired, how))
         return Rotated(key.kid, retired, _delete_old_files(home, keyring, how.now))
+
+
+def replace_lost(home: Home, store: Store, how: Rotation) -> Rotated:
+    """Make a new key where private parts are lost, or do not open any more.
+
+    All that the store knows are retired; what they signed verifies until then. Files of other keys
+    are renamed to ``lost-…``: none is in the way, and none is gone. Raises as `rotate` does.
+    """
+    with _changing(home):
+        retired = dict(_retiring(make_keyring(store.signing_keys(), {}), how))
+        home.keys_folder.mkdir(mode=0o700, exist_ok=True)
+        lost = signing_key_files(home.keys_folder)
+        key = new_signing_key()
+        write_signing_key(home.keys_folder, key, home.master_key)
+        store.write(_records(home, key, retired, how))
+        for path in lost:
+            path.rename(path.with_name(path.name.replace("token-", "lost-", 1)))
+        return Rotated(key.kid, retired, [])
 
 
 def retire(home: Home, store: Store, kid: str, how: Rotation) -> datetime:
