@@ -126,7 +126,7 @@ def main() -> None:
     """Read what is asked for from standard input, print what came."""
     asked = json.load(sys.stdin)
     asked["requests"] = [b64decode(request) for request in asked["requests"]]
-    print(json.dumps(asyncio.run(ask_for(**asked))))  # noqa: T201
+    print(json.dumps(asyncio.run(ask_for(**asked))))
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class _Load:
             text=True,
             check=True,
             timeout=seconds + 60,
-            preexec_fn=lambda: os.sched_setaffinity(0, self._cores),  # noqa: PLW1509
+            preexec_fn=lambda: os.sched_setaffinity(0, self._cores),
         )
         got: dict[str, Any] = json.loads(done.stdout)
         if got["refused"]:

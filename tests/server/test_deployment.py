@@ -27,7 +27,7 @@ def test_key_whose_private_part_is_elsewhere_verifies_and_does_not_sign(
     """Another server of the same database may sign with it."""
     server = start_server()
     deployment = server.deployment
-    before = deployment.known.keyring.signing
+    before = deployment.signing_key(datetime.now(UTC))
     key = SigningKey.of(Ed25519PrivateKey.generate())
     added = SigningKeyAdded(
         key.kid, jwk(key.private_key.public_key()), deployment.store.signing_keys()[0].added_at

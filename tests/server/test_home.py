@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import SecretStr
 
 from stapes.client.profile import load_private_key, read_profile
 from stapes.errors import HomeError
@@ -23,7 +24,7 @@ from stapes.identity.access import allowed
 from stapes.identity.model import Directory, Verb
 from stapes.identity.ocid import is_ocid
 from stapes.server import home as home_module
-from stapes.server.home import Home, create_home, open_home
+from stapes.server.home import Home, create_home, open_home, rekey_home
 from stapes.signing.fingerprint import fingerprint
 from stapes.store.port import SigningKeyAdded
 from stapes.store.sql import open_store
@@ -246,7 +247,7 @@ class CutOffError(Exception):
     """Stands for whatever ends a making in the middle."""
 
 
-STEPS = ["_name_home", "_create_administrator", "_write_private", "_create_signing_key"]
+STEPS = ["_name_home", "_create_administrator", "write_private", "_create_signing_key"]
 
 
 def cut_off(path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,3 +407,77 @@ def test_a_further_signing_key_is_found(home: Home, tmp_path: Path) -> None:
     file = signing_key_file(other)
     file.rename(home.path / "keys" / file.name)
     assert len(home.signing_keys()) == 2
+
+
+MASTER = SecretStr("a master key of some length")
+WRONG = SecretStr("another master key, as long")
+
+
+def is_encrypted(home: Home) -> bool:
+    return b"ENCRYPTED" in signing_key_file(home).read_bytes()
+
+
+def test_a_home_made_with_a_master_key_is_encrypted(path: Path) -> None:
+    """The signing key; not the administrator's API key, which any OCI SDK has to read."""
+    home, _ = create_home(path, NOON, MASTER)
+    assert is_encrypted(home)
+    assert b"BEGIN PRIVATE KEY" in (path / "oci" / "administrator.pem").read_bytes()
+    assert home.signing_keys().keys() == open_home(path, MASTER).signing_keys().keys()
+    assert MASTER.get_secret_value() not in repr(home)
+
+
+def test_a_plain_home_is_encrypted_when_it_is_first_opened_with_a_master_key(home: Home) -> None:
+    """In its place; from then on it does not open without."""
+    before = set(home.signing_keys())
+    opened = open_home(home.path, MASTER)
+    assert is_encrypted(home)
+    assert set(opened.signing_keys()) == before
+    assert [it.name for it in home.keys_folder.iterdir()] == [signing_key_file(home).name]
+    assert stat.S_IMODE(signing_key_file(home).stat().st_mode) == 0o600
+    with pytest.raises(HomeError, match="is encrypted; set STAPES_MASTER_KEY"):
+        open_home(home.path)
+    with pytest.raises(HomeError, match="does not open with STAPES_MASTER_KEY"):
+        open_home(home.path, WRONG)
+
+
+def test_an_encrypted_home_stays_as_it_is(path: Path) -> None:
+    """Opening it again writes nothing."""
+    create_home(path, NOON, MASTER)
+    before = state(path)
+    open_home(path, MASTER)
+    assert state(path) == before
+
+
+def test_what_an_interrupted_encryption_left_is_encrypted_next_time(
+    path: Path, tmp_path: Path
+) -> None:
+    """One key is encrypted and one is not yet."""
+    home, _ = create_home(path, NOON, MASTER)
+    other, _ = create_home(tmp_path / "other", NOON)
+    plain = signing_key_file(other)
+    plain.rename(home.keys_folder / plain.name)
+    assert len(open_home(path, MASTER).signing_keys()) == 2
+    assert b"ENCRYPTED" in (home.keys_folder / plain.name).read_bytes()
+
+
+def test_a_wrong_master_key_encrypts_nothing(path: Path, tmp_path: Path) -> None:
+    """Where some keys have another one already."""
+    home, _ = create_home(path, NOON, MASTER)
+    other, _ = create_home(tmp_path / "other", NOON)
+    plain = signing_key_file(other)
+    plain.rename(home.keys_folder / plain.name)
+    before = state(path)
+    with pytest.raises(HomeError, match="does not open"):
+        open_home(path, WRONG)
+    assert state(path) == before
+
+
+def test_the_master_key_of_a_home_can_be_changed_and_removed(home: Home) -> None:
+    """Its keys stay the same."""
+    kids = set(home.signing_keys())
+    assert rekey_home(home.path, None, MASTER) == (open_home(home.path, MASTER), 1)
+    with pytest.raises(HomeError, match="does not open"):
+        rekey_home(home.path, WRONG, None)
+    plain, _ = rekey_home(home.path, MASTER, None)
+    assert set(plain.signing_keys()) == kids
+    assert open_home(home.path) == plain

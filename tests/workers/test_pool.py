@@ -199,3 +199,14 @@ async def test_the_default_limit_comes_from_the_cores() -> None:
     async with running() as pool:
         cores = os.cpu_count() or 1
         assert pool.limit == int(cores / pool.capabilities.real_time_factor)
+
+
+async def test_workers_do_not_have_the_master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one that is about to take its place; the rest of the environment they have."""
+    for name in ("STAPES_MASTER_KEY", "STAPES_NEW_MASTER_KEY", "STAPES_SOMETHING"):
+        monkeypatch.setenv(name, "a value of some length")
+    async with running():
+        environments = [child.environ() for child in psutil.Process().children(recursive=True)]
+    assert environments
+    for environment in environments:
+        assert {name for name in environment if name.startswith("STAPES_")} == {"STAPES_SOMETHING"}

@@ -23,7 +23,8 @@ def init(home: HomeFolder = None, as_json: AsJson = False) -> None:
     from stapes.server.home import create_home
     from stapes.settings import load
 
-    made, is_new = create_home(load(home=home).home, datetime.now(UTC))
+    settings = load(home=home)
+    made, is_new = create_home(settings.home, datetime.now(UTC), settings.master_key)
     values = {
         "home": str(made.path),
         "tenancy": made.tenancy_id,

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import structlog
 
-from stapes.errors import StoreError
+from stapes.errors import HomeError, ServiceUnavailableError, StoreError
 from stapes.server.home import Home, open_home
 from stapes.server.known import Known, keep_known, read_known
 from stapes.server.live import LiveSessions
@@ -21,6 +21,7 @@ from stapes.settings import Settings
 from stapes.store.port import Store
 from stapes.store.sql import open_store
 from stapes.store.writer import Writer
+from stapes.tokens.keys import SigningKey
 from stapes.workers.pool import Pool
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,18 @@ class Deployment:
     store_problem: str | None = None
     draining: bool = False
 
+    def signing_key(self, now: datetime) -> SigningKey:
+        """The key for new tokens and receipts.
+
+        Raises `ServiceUnavailableError` when none is at hand: the home has to be given the keys
+        that another server of the database made.
+        """
+        key = self.known.keyring.signing(now)
+        if key is None:
+            public = "No token can be signed right now; try again later."
+            raise ServiceUnavailableError("no signing key at hand", public=public)
+        return key
+
     async def drain(self) -> None:
         """Let live sessions end, for ``drain_timeout_s`` at the longest; nothing new begins."""
         self.draining = True
@@ -67,12 +80,17 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
 
     Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`.
     """
-    home = open_home(settings.home)
+    home = open_home(settings.home, settings.master_key)
     async with AsyncExitStack() as stack:
         store = open_store(home.database)
         stack.callback(store.close)
         now = datetime.now(UTC)
         known = read_known(store, home, now)
+        if known.keyring.signing(now) is None:
+            raise HomeError(
+                "the home and the database share no token-signing key; restore both together, or "
+                "run `stapes keys replace`"
+            )
         retries = RetryMemory(store.retried_since(now - REMEMBERED_FOR))
         pool = await Pool.start(
             settings.engine, streams=settings.streams, warm=settings.warm_workers

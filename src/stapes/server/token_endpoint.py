@@ -179,7 +179,7 @@ def _new(
         tenancy_id=caller.tenancy_id,
         compartment_id=details.compartment_id,
         user_id=caller.user_id,
-        kid=deployment.known.keyring.signing.kid,
+        kid=deployment.signing_key(now).kid,
         issued_at=now,
         expires_at=datetime.fromtimestamp(made["exp"], UTC),
         claims=made,

@@ -38,7 +38,7 @@ class Template:
                 *(sys.executable, "-m", "stapes.workers.template", engine, str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                env=_environment(),
             )
         template = cls(process, ours.dup())
         ours.setblocking(False)
@@ -77,3 +77,12 @@ class Template:
         with suppress(ConnectionError):
             await self._writer.wait_closed()
         await self.process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with one thread for each library, and without secrets.
+
+    A worker's native code reads what strangers send; it needs no master key.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.endswith("_MASTER_KEY")}
+    return {**ours, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
