@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 from typing import Annotated
 
@@ -34,3 +36,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 def fail(error: Exception | str) -> None:
     """Say in one line on standard error what went wrong."""
     typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+
+
+def local_actor() -> str:
+    """Who runs the command, for the audit log: ``local:`` and the name of the process's user.
+
+    The environment is not asked: anybody can set it.
+    """
+    number = os.getuid()
+    try:
+        return f"local:{pwd.getpwuid(number).pw_name}"
+    except KeyError:  # a container's user may have a number and no name
+        return f"local:{number}"
