@@ -2,7 +2,7 @@
 
 Every function takes a snapshot and says what to write; nothing is left dangling. Things are named
 by name or OCID, compartments by path (``a:b``) or OCID; new OCIDs are arguments. What each raises
-is named where it says what it does; all are `stapes.errors.IdentityError`. Of keys there is
+is named where it says what it does, out of `stapes.errors`. Keys are changed in
 `stapes.identity.key_changes`.
 """
 
@@ -35,7 +35,7 @@ MOST_LISTED = 5
 
 
 def add_tenancy(directory: Directory, name: str, new_id: str) -> Change:
-    """A new tenancy; nobody may do anything in it. `NameRefusedError`, `NameTakenError`."""
+    """Add a tenancy, empty. Raises `NameRefusedError`, `NameTakenError`."""
     check_name(name)
     check_free(name, directory.tenancies.values(), "this home")
     made = Tenancy(new_id, name)
@@ -43,7 +43,7 @@ def add_tenancy(directory: Directory, name: str, new_id: str) -> Change:
 
 
 def remove_tenancy(directory: Directory, tenancy: str) -> Change:
-    """Without an empty tenancy. `UnknownIdentityError`, `IdentityInUseError`."""
+    """Remove an empty tenancy. Raises `UnknownIdentityError`, `IdentityInUseError`."""
     gone = find_tenancy(directory, tenancy)
     kinds = (directory.policies, directory.groups, directory.users, directory.compartments)
     for kind in kinds:
@@ -57,21 +57,22 @@ def remove_tenancy(directory: Directory, tenancy: str) -> Change:
 
 
 def add_compartment(directory: Directory, tenancy_id: str, path: str, new_id: str) -> Change:
-    """A new compartment at the end of a path whose other parts exist.
+    """Add a compartment at the end of a path whose other parts exist.
 
-    `UnknownIdentityError`, `NameRefusedError`, `NameTakenError`.
+    Raises `UnknownIdentityError`, `NameRefusedError`, `NameTakenError`.
     """
-    above, _, name = path.rpartition(SEPARATOR)
-    parent_id = find_place(directory, tenancy_id, above) if above else tenancy_id
+    above, nested, name = path.rpartition(SEPARATOR)
+    parent_id = find_place(directory, tenancy_id, above) if nested else tenancy_id
     made = Compartment(new_id, name, parent_id, tenancy_id)
     _check_place(directory, made)
-    return Change("compartment.added", made.id, tenancy_id, (made,), details={"path": path})
+    details = {"path": SEPARATOR.join([*filter(None, [path_of(directory, parent_id)]), name])}
+    return Change("compartment.added", made.id, tenancy_id, (made,), details=details)
 
 
 def rename_compartment(directory: Directory, tenancy_id: str, path: str, name: str) -> Change:
-    """Another name in the same place; policies go on speaking of it, and OCIDs stay.
+    """Give a compartment another name in the same place; policies go on speaking of it.
 
-    `UnknownIdentityError`, `NameRefusedError`, `NameTakenError`.
+    Raises `UnknownIdentityError`, `NameRefusedError`, `NameTakenError`.
     """
     old = find_compartment(directory, tenancy_id, path)
     new = replace(old, name=name)
@@ -83,10 +84,10 @@ def rename_compartment(directory: Directory, tenancy_id: str, path: str, name: s
 def move_compartment(
     directory: Directory, tenancy_id: str, path: str, parent: str | None
 ) -> Change:
-    """With all below it to under ``parent``, None being the root.
+    """Move a compartment, with all below it, under ``parent``; None is the root.
 
     Statements on what is above the new place cover it from now on, and those on what was above the
-    old one do not. `UnknownIdentityError`, `NameTakenError`, `CircularMoveError`.
+    old one do not. Raises `UnknownIdentityError`, `NameTakenError`, `CircularMoveError`.
     """
     old = find_compartment(directory, tenancy_id, path)
     parent_id = find_place(directory, tenancy_id, parent) if parent else tenancy_id
@@ -100,9 +101,9 @@ def move_compartment(
 
 
 def remove_compartment(directory: Directory, tenancy_id: str, path: str) -> Change:
-    """Without a compartment that is empty and that no policy speaks of.
+    """Remove a compartment that is empty and that no policy speaks of.
 
-    `UnknownIdentityError`, `IdentityInUseError`.
+    Raises `UnknownIdentityError`, `IdentityInUseError`.
     """
     gone = find_compartment(directory, tenancy_id, path)
     below = children(directory, tenancy_id, gone.id)
@@ -121,7 +122,7 @@ def remove_compartment(directory: Directory, tenancy_id: str, path: str) -> Chan
 
 
 def add_user(directory: Directory, tenancy_id: str, name: str, new_id: str) -> Change:
-    """A new user, without keys and groups. `NameRefusedError`, `NameTakenError`."""
+    """Add a user, without keys and groups. Raises `NameRefusedError`, `NameTakenError`."""
     check_name(name)
     check_free(name, _of(directory.users, tenancy_id), "this tenancy")
     made = User(new_id, name, tenancy_id)
@@ -129,7 +130,7 @@ def add_user(directory: Directory, tenancy_id: str, name: str, new_id: str) -> C
 
 
 def remove_user(directory: Directory, tenancy_id: str, user: str) -> Change:
-    """Without a user, the user's keys and memberships; their tokens die. `UnknownIdentityError`."""
+    """Remove a user, all keys, memberships and tokens with it. Raises `UnknownIdentityError`."""
     gone = find_user(directory, tenancy_id, user)
     left = tuple(
         replace(group, user_ids=group.user_ids - {gone.id})
@@ -148,7 +149,7 @@ def remove_user(directory: Directory, tenancy_id: str, user: str) -> Change:
 
 
 def add_group(directory: Directory, tenancy_id: str, name: str, new_id: str) -> Change:
-    """A new group of nobody. `NameRefusedError`, `NameTakenError`."""
+    """Add a group of nobody. Raises `NameRefusedError`, `NameTakenError`."""
     check_name(name)
     check_free(name, _of(directory.groups, tenancy_id), "this tenancy")
     made = Group(new_id, name, tenancy_id)
@@ -156,7 +157,10 @@ def add_group(directory: Directory, tenancy_id: str, name: str, new_id: str) -> 
 
 
 def remove_group(directory: Directory, tenancy_id: str, group: str) -> Change:
-    """Without a group that no policy speaks of. `UnknownIdentityError`, `IdentityInUseError`."""
+    """Remove a group that no policy speaks of.
+
+    Raises `UnknownIdentityError`, `IdentityInUseError`.
+    """
     gone = find_group(directory, tenancy_id, group)
     speaking = [
         it
@@ -172,7 +176,7 @@ def remove_group(directory: Directory, tenancy_id: str, group: str) -> Change:
 
 
 def add_member(directory: Directory, tenancy_id: str, group: str, user: str) -> Change:
-    """A user joins a group of the same tenancy. `UnknownIdentityError`."""
+    """Let a user join a group of the same tenancy. Raises `UnknownIdentityError`."""
     joined, member = _pair(directory, tenancy_id, group, user)
     new = replace(joined, user_ids=joined.user_ids | {member.id})
     details = {"group": new.name, "user": member.name, "userId": member.id}
@@ -180,7 +184,7 @@ def add_member(directory: Directory, tenancy_id: str, group: str, user: str) -> 
 
 
 def remove_member(directory: Directory, tenancy_id: str, group: str, user: str) -> Change:
-    """A user leaves a group. `UnknownIdentityError`, also when the user is not in it."""
+    """Take a user out of a group. Raises `UnknownIdentityError`, also for one who is not in it."""
     left, member = _pair(directory, tenancy_id, group, user)
     if member.id not in left.user_ids:
         raise UnknownIdentityError(f"user {member.name} is not in group {left.name}")
@@ -192,10 +196,10 @@ def remove_member(directory: Directory, tenancy_id: str, group: str, user: str) 
 def add_policy(
     directory: Directory, tenancy_id: str, name: str, statements: Sequence[str], new_id: str
 ) -> Change:
-    """Statements under a name, bound to what they speak of now.
+    """Add statements under a name, bound to what they speak of now.
 
-    `NameRefusedError`, `NameTakenError`; `stapes.errors.InvalidParameterError` naming a statement
-    that does not parse, or what it names and does not exist.
+    Raises `NameRefusedError`, `NameTakenError`; `InvalidParameterError` naming a statement that
+    does not parse, or what it names and does not exist.
     """
     check_name(name)
     check_free(name, _of(directory.policies, tenancy_id), "this tenancy")
@@ -206,7 +210,7 @@ def add_policy(
 
 
 def remove_policy(directory: Directory, tenancy_id: str, policy: str) -> Change:
-    """Without a policy and all it allows. `UnknownIdentityError`."""
+    """Remove a policy and all it allows. Raises `UnknownIdentityError`."""
     gone = find_policy(directory, tenancy_id, policy)
     details = {"name": gone.name, "statements": list(gone.statements)}
     return Change("policy.removed", gone.id, tenancy_id, removed=(gone,), details=details)

@@ -13,7 +13,7 @@ from stapes.identity.naming import find_key, find_user
 
 
 def add_key(directory: Directory, key: ApiKey | BearerKey) -> Change:
-    """One more key of its user. `NameTakenError` when the very key is there already."""
+    """Add a key of its user. Raises `NameTakenError` when the very key is there already."""
     kept: Mapping[Any, Identity] = getattr(directory, PLACES[type(key)])
     if key_of(key) in kept:
         raise NameTakenError(f"there is a key {name_of(key)} already")
@@ -23,14 +23,14 @@ def add_key(directory: Directory, key: ApiKey | BearerKey) -> Change:
 def enable_key(
     directory: Directory, tenancy_id: str, user: str, key: str, *, enabled: bool
 ) -> Change:
-    """Whether a key may be used, from now on. `UnknownIdentityError`."""
+    """Say whether a key may be used, from now on. Raises `UnknownIdentityError`."""
     old = find_key(directory, find_user(directory, tenancy_id, user), key)
     new = replace(old, enabled=enabled)
     return _of_key("enabled" if enabled else "disabled", directory, new, written=(new,))
 
 
 def remove_key(directory: Directory, tenancy_id: str, user: str, key: str) -> Change:
-    """Without a key. Tokens that were minted with it live on. `UnknownIdentityError`."""
+    """Remove a key; tokens minted with it live on. Raises `UnknownIdentityError`."""
     gone = find_key(directory, find_user(directory, tenancy_id, user), key)
     return _of_key("removed", directory, gone, removed=(gone,))
 
