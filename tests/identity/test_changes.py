@@ -349,7 +349,7 @@ def test_the_last_manager_of_a_tenancy_is_told(
     if not is_last:
         check_managed(DIRECTORY, change)
         return
-    with pytest.raises(LastManagerError, match="tenancy Ours .*--force"):
+    with pytest.raises(LastManagerError, match=r"tenancy Ours .*--force"):
         check_managed(DIRECTORY, change)
 
 
