@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import shutil
 import stat
 from collections.abc import Iterator
@@ -86,8 +87,12 @@ def listed(run: Run, *arguments: object) -> list[dict[str, Any]]:
     return objects
 
 
-def test_every_change_reaches_the_store_with_its_audit_line(run: Run, store: SqlStore) -> None:
-    """In one transaction each; the chain holds, and says who it was."""
+def test_every_change_reaches_the_store_with_its_audit_line(
+    run: Run, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one transaction each; the chain holds, and says who it was whatever they say they are."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "mallory")
     compartment = done(run, "compartment", "add", "calls")
     done(run, "compartment", "rename", "calls", "Calls")
     done(run, "compartment", "move", "Calls", "--to", "speech")
@@ -120,7 +125,7 @@ def test_every_change_reaches_the_store_with_its_audit_line(run: Run, store: Sql
         *("group.added", "membership.added", "policy.added", "policy.removed"),
         *("membership.removed", "group.removed", "user.removed", "compartment.removed"),
     ]
-    assert {row.actor for row in rows} == {f"local:{getpass.getuser()}"}
+    assert {row.actor for row in rows} == {f"local:{pwd.getpwuid(os.getuid()).pw_name}"}
     assert rows[6].details == {"name": "minting", "statements": [statement]}
     assert check(rows).fault is None
 
