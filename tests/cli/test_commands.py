@@ -13,7 +13,7 @@ from tests.cli.conftest import Run
 
 COMMANDS = (
     *("demo", "init", "serve", "token", "transcribe", "sessions"),
-    *("keys", "audit", "usage", "prune", "receipt"),
+    *("keys", "audit", "usage", "prune", "receipt", "iam"),
 )
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 import stapes
-from stapes.cli import audit, keys, receipt, sessions
+from stapes.cli import audit, iam, keys, receipt, sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
 from stapes.cli.prune import prune
@@ -82,6 +82,7 @@ app.add_typer(audit.app, name="audit")
 app.command()(usage)
 app.command()(prune)
 app.add_typer(receipt.app, name="receipt")
+app.add_typer(iam.app, name="iam")
 
 
 def main() -> None:
