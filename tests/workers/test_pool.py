@@ -36,7 +36,7 @@ PATIENCE_S = 60
 
 
 @asynccontextmanager
-async def running(engine: str = "scripted", **options: int) -> AsyncIterator[Pool]:
+async def running(engine: str = "scripted", **options: Any) -> AsyncIterator[Pool]:
     """A pool that leaves no process behind."""
     pool = await Pool.start(engine, **options)
     try:
