@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stapes.engines import whisper_model
+from stapes.engines.hearing import Listener, ListenerParams
 from stapes.engines.port import HearingParams, Pcm
 from stapes.engines.whisper import CUT_FROM_SAMPLES, WINDOW_SAMPLES, WhisperEngine
 from stapes.errors import EngineError
@@ -118,6 +119,17 @@ NOISES = {
     "noise": np.random.default_rng(0).normal(0, 2000, 48000).astype(np.int16),
     "hum": (4000 * np.sin(np.arange(48000) * 2 * np.pi * 50 / 16000)).astype(np.int16),
 }
+
+
+@pytest.mark.parametrize("kind", sorted(NOISES))
+def test_the_ear_keeps_noises_from_it(engine: WhisperEngine, kind: str) -> None:
+    """Of what is no speech nothing reaches the model, which would say something of it."""
+    assert words(engine, NOISES[kind])
+    params = ListenerParams("audio/raw;rate=16000", HearingParams("auto", "WHISPER"), 0, 500)
+    listener = Listener(engine, params)
+    assert listener.accept(NOISES[kind].tobytes()) == []
+    (final,) = listener.flush()
+    assert (final.words, listener.speech_ms) == ((), 0)
 
 
 @pytest.mark.parametrize("kind", sorted(NOISES))

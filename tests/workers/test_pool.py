@@ -8,6 +8,7 @@ import signal
 import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psutil
 import pytest

@@ -177,7 +177,7 @@ PARAMETERS = (
         _choice(*_PUNCTUATION),
         allowed=_PUNCTUATION,
         default="NONE",
-        help="where punctuation comes from: nowhere, spoken marks, or simple rules",
+        help="what adds marks to those of the engine: nothing, marks that are spoken, or simple rules",
     ),
     Parameter(
         "customizations",
