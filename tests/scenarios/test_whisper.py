@@ -69,7 +69,7 @@ async def test_what_is_for_oracle_models_changes_nothing(
 async def test_thresholds_are_honoured(hearing: Any, mint: Mint, peer: Any, speech: bytes) -> None:
     """A pause is the end of an utterance or not, as the threshold says."""
     audio = speech + bytes(1500 * MS_BYTES) + speech
-    for threshold_ms, utterances in ((500, 2), (5000, 1)):
+    for threshold_ms, utterances in ((1000, 2), (5000, 1)):
         query = f"finalSilenceThresholdInMs={threshold_ms}"
         shown = await hear(hearing, mint, peer, audio, query)
         finals = [each for each in shown if each["tokens"]]
