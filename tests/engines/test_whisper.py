@@ -17,6 +17,7 @@ from stapes.engines.hearing import Listener, ListenerParams
 from stapes.engines.port import HearingParams, Pcm
 from stapes.engines.whisper import CUT_FROM_SAMPLES, WINDOW_SAMPLES, WhisperEngine
 from stapes.errors import EngineError
+from stapes.protocol.heard import UtteranceHeard
 from stapes.protocol.params import WHISPER_LANGUAGES
 from stapes.protocol.words import Word
 from tools import make_tiny_whisper
@@ -119,6 +120,17 @@ NOISES = {
     "noise": np.random.default_rng(0).normal(0, 2000, 48000).astype(np.int16),
     "hum": (4000 * np.sin(np.arange(48000) * 2 * np.pi * 50 / 16000)).astype(np.int16),
 }
+
+
+def test_an_ended_segment_is_no_partial(engine: WhisperEngine, speech: Pcm) -> None:
+    """Its words are known before the utterance is over, and wait for the final."""
+    params = ListenerParams("audio/raw;rate=16000", HearingParams("en", "WHISPER"), 0, 2000)
+    listener = Listener(engine, params)
+    audio = np.concatenate((speech, np.zeros(48000, np.int16)))
+    heard = [each for piece in np.split(audio, 20) for each in listener.accept(piece.tobytes())]
+    (final,) = heard
+    assert isinstance(final, UtteranceHeard)
+    assert final.words
 
 
 @pytest.mark.parametrize("kind", sorted(NOISES))

@@ -72,6 +72,7 @@ async def test_thresholds_are_honoured(hearing: Any, mint: Mint, peer: Any, spee
     for threshold_ms, utterances in ((1000, 2), (5000, 1)):
         query = f"finalSilenceThresholdInMs={threshold_ms}"
         shown = await hear(hearing, mint, peer, audio, query)
+        assert all(each["isFinal"] for each in shown)
         finals = [each for each in shown if each["tokens"]]
         assert len(finals) == utterances
         if utterances == 2:  # the second one was ended by the request
