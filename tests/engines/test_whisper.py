@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faster_whisper import WhisperModel
 
 from stapes.engines import whisper_model
 from stapes.engines.hearing import Listener, ListenerParams
@@ -221,3 +222,30 @@ def test_no_network(tiny_whisper: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_an_unclear_language(tiny_whisper: Path, tmp_path: Path, speech: Pcm) -> None:
+    """It does not count; one that is clear does."""
+    unsure = make_tiny_whisper.make(tmp_path / "model", sharpness=0.05)
+    assert whisper_model.LoadedWhisper(unsure).detect(speech) is None
+    assert whisper_model.LoadedWhisper(tiny_whisper).detect(speech) == "en"
+
+
+def test_one_encoding(tiny_whisper: Path, speech: Pcm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To detect the language costs no encoding beside that of the first window."""
+    encoded: list[object] = []
+    plain = WhisperModel.encode
+
+    def encode(model: WhisperModel, features: object) -> object:
+        encoded.append(features)
+        return plain(model, features)
+
+    monkeypatch.setattr(WhisperModel, "encode", encode)
+    model = whisper_model.LoadedWhisper(tiny_whisper)
+    model.hear(speech, "en")
+    windows = len(encoded)
+    encoded.clear()
+    model = whisper_model.LoadedWhisper(tiny_whisper)
+    model.detect(speech)
+    model.hear(speech, "en")
+    assert len(encoded) == windows
