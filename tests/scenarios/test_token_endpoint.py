@@ -378,6 +378,7 @@ def test_record_holds_claims_and_never_the_token(
     (record,) = server.deployment.store.retried_since(datetime.now(UTC) - timedelta(hours=1))
 
     assert isinstance(record, SessionCreated)
+    assert record.claims is not None
     assert record.session_id == record.claims["sid"] == answer["sessionId"]
     assert record.user_id == server.home.user_id
     assert record.body_sha256 == hashlib.sha256(post_to(server, client).body).hexdigest()

@@ -93,7 +93,10 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
             )
         retries = RetryMemory(store.retried_since(now - REMEMBERED_FOR))
         pool = await Pool.start(
-            settings.engine, streams=settings.streams, warm=settings.warm_workers
+            settings.engine,
+            model=settings.model,
+            streams=settings.streams,
+            warm=settings.warm_workers,
         )
         stack.push_async_callback(pool.close)
         writer = Writer(store)
