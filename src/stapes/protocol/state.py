@@ -36,6 +36,7 @@ class Rules:
     longest_text_bytes: int = 64 * 1024
     longest_audio_bytes: int = 1024 * 1024
     unheard_audio_ms: int = 10_000
+    resume_window_ms: int = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +69,13 @@ class Session:
     farewell: ApiError | None = None
     ending: Ending = "peer"
     draining_since_ms: int = 0
+    # Of the extension:
+    is_extended: bool = False
+    expires_at: str = ""
+    limits: dict[str, bool | int | str] = field(default_factory=dict)
+    sent: tuple[Numbered, ...] = ()  # the last finals, should the peer come back
+    through_byte: int = 0
+    results_from: int = 1
+    away_since_ms: int | None = None  # since when there is no peer, though the stream goes on
+    is_leaving: bool = False  # the peer was told to go on elsewhere
+    warned_s: int | None = None  # the last warning said that so much was left
