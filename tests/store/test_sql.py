@@ -102,7 +102,7 @@ def test_opening_takes_a_database_from_others(path: Path) -> None:
 )
 def test_connections_are_set_up(store: SqlStore, pragma: str, value: object) -> None:
     """WAL, NORMAL, foreign keys and a busy timeout hold on the store's own connections."""
-    with store._engine.connect() as connection:
+    with store._reading_engine.connect() as connection:
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
 
 
@@ -112,7 +112,7 @@ def test_what_was_written_is_there_after_reopening(path: Path) -> None:
     first.write([TOKEN, STREAM])
     first.close()
     second = open_store(path)
-    assert second.last_stream("session") == 1
+    assert [it.stream for it in second.streams()] == [1]
     second.close()
 
 
@@ -132,7 +132,7 @@ def test_two_may_open_a_new_database_at_once(path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [store.last_stream("session") for store in stores] == [0, 0, 0, 0]
+    assert [store.streams() for store in stores] == [[], [], [], []]
     for store in stores:
         store.close()
 
@@ -200,7 +200,7 @@ def test_reading_goes_on_while_another_writes(store: SqlStore, other: sqlite3.Co
     store.write([STREAM])
     other.execute("BEGIN IMMEDIATE")
     other.execute("DELETE FROM streams")
-    assert store.last_stream("session") == 1
+    assert [it.stream for it in store.streams()] == [1]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from stapes.errors import StoreError
+from stapes.store.postgres import lock_for_migration
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -20,6 +21,8 @@ def migrate(connection: Connection) -> None:
 
     Raises `StoreError` when the database is of a newer Stapes: its tables are not ours to write.
     """
+    if connection.dialect.name == "postgresql":
+        lock_for_migration(connection)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     revisions = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
