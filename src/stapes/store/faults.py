@@ -19,19 +19,22 @@ from stapes.errors import RecordRefusedError, StoreError
 WRONG_TYPE = "42804"
 """PostgreSQL's code for a value of another type than its column's."""
 
+UNBOUND = (OverflowError, UnicodeEncodeError, TypeError)
+"""What SQLAlchemy lets through: a number over 64 bits, a lone surrogate, what is no JSON."""
+
 
 @contextmanager
 def told_as_store_errors() -> Iterator[None]:
     """Raise what the database's driver raises as `StoreError` or `RecordRefusedError`."""
     try:
         yield
-    except (SQLAlchemyError, OverflowError, UnicodeEncodeError) as error:
+    except (SQLAlchemyError, *UNBOUND) as error:
         raise _as_store_error(error) from error
 
 
 def _as_store_error(error: Exception) -> StoreError:
     # A value that cannot be bound is a ProgrammingError, an error raised by a column's own type, or
-    # one that SQLAlchemy lets through: a number over 64 bits, a lone surrogate.
+    # one of these.
     match error:
         case IntegrityError() | DataError():
             return RecordRefusedError(_reason(error.orig))
@@ -39,7 +42,7 @@ def _as_store_error(error: Exception) -> StoreError:
             return RecordRefusedError(_reason(error.orig))
         case DBAPIError():
             return StoreError(_reason(error.orig))
-        case StatementError() | OverflowError() | UnicodeEncodeError():
+        case StatementError() | OverflowError() | UnicodeEncodeError() | TypeError():
             return RecordRefusedError(str(getattr(error, "orig", error)))
         case _:
             return StoreError(str(error))

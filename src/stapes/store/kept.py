@@ -38,6 +38,7 @@ from stapes.store.port import (
     StreamSummary,
     Versions,
 )
+from stapes.tokens.revocations import first_uncovered
 
 StreamKey = tuple[str, int]
 IDENTITIES: dict[type[Any], str] = {
@@ -150,7 +151,8 @@ class Kept:
             return session.session_id == record.subject
         could_be_used = session.expires_at > record.revoked_at or self.is_live(session.session_id)
         is_theirs = session.user_id == record.subject
-        return is_theirs and session.issued_at <= record.revoked_at and could_be_used
+        is_before = session.issued_at < first_uncovered(record.revoked_at)
+        return is_theirs and is_before and could_be_used
 
     def is_live(self, session_id: str) -> bool:
         """Whether a stream of the session is open."""

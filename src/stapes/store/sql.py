@@ -151,8 +151,8 @@ class SqlStore:
     def closed_streams(self, since: datetime, until: datetime) -> Iterator[StreamSummary]:
         """See `stapes.store.port.Store.closed_streams`."""
         query = queries.closed_streams(since, until).execution_options(yield_per=PAGE)
-        with self._reading() as connection:
-            for row in connection.execute(query).mappings():
+        with self._reading() as connection, connection.execute(query) as result:
+            for row in result.mappings():
                 yield _summary(row)
 
     def sessions(
@@ -164,8 +164,8 @@ class SqlStore:
         if chosen.tag is None:
             query = query.limit(limit)
         query = query.execution_options(yield_per=PAGE)
-        with self._reading() as connection:
-            for row in connection.execute(query).mappings():
+        with self._reading() as connection, connection.execute(query) as result:
+            for row in result.mappings():
                 # A tag's key may hold any sign; compared here, none of them means anything in SQL.
                 if len(found) < limit and _has_tag(row["freeform_tags"], chosen.tag):
                     found.append(SessionSummary(**row))

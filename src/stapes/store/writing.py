@@ -36,6 +36,7 @@ from stapes.store.port import (
     StreamMetered,
     StreamOpened,
 )
+from stapes.tokens.revocations import first_uncovered
 
 IDENTITIES: dict[type[Any], Table] = {
     Tenancy: tables.tenancies,
@@ -99,7 +100,8 @@ def insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> boo
     Waits for another transaction that is about to insert the same.
     """
     statement = _insert(connection, table).on_conflict_do_nothing(index_elements=table.primary_key)
-    return connection.execute(statement, row).rowcount == 1
+    kept = statement.returning(*table.primary_key)
+    return connection.execute(kept, row).first() is not None
 
 
 def to_row(record: Any) -> dict[str, Any]:
@@ -185,7 +187,9 @@ def _revoke(connection: Connection, record: Revoked) -> None:
 def _mark_late(connection: Connection, issued_from: datetime) -> None:
     """Sessions are written behind the answer: they may have been revoked before."""
     revocations = tables.revocations
-    query = select(revocations).where(revocations.c.revoked_at >= issued_from)
+    query = select(revocations).where(
+        revocations.c.revoked_at >= issued_from.replace(microsecond=0)
+    )
     for row in connection.execute(query).mappings().all():
         _mark(connection, Revoked(**row))
 
@@ -202,7 +206,7 @@ def _mark(connection: Connection, record: Revoked) -> None:
         could_be_used = or_(sessions.c.expires_at > record.revoked_at, is_live)
         taken = and_(
             sessions.c.user_id == record.subject,
-            sessions.c.issued_at <= record.revoked_at,
+            sessions.c.issued_at < first_uncovered(record.revoked_at),
             could_be_used,
         )
     ours = (sessions.c.tenancy_id == record.tenancy_id, sessions.c.revoked_at.is_(None))

@@ -34,7 +34,7 @@ class Revocations:
         if (grant.tenancy_id, grant.session_id) in self.sessions:
             return True
         revoked_at = self.users.get((grant.tenancy_id, grant.user_id))
-        return revoked_at is not None and grant.issued_at <= revoked_at
+        return revoked_at is not None and grant.issued_at < first_uncovered(revoked_at)
 
     def check(self, grant: Grant) -> None:
         """Raise `TokenRevokedError` when what is granted was taken back."""
@@ -42,16 +42,22 @@ class Revocations:
             raise TokenRevokedError(f"{grant.session_id} was revoked")
 
 
+def first_uncovered(revoked_at: datetime) -> datetime:
+    """The first date of issue that a user's revocation leaves alone: the next whole second.
+
+    A token's dates are whole seconds, so what was issued in the second of a revocation cannot be
+    told apart.
+    """
+    return revoked_at.replace(microsecond=0) + timedelta(seconds=1)
+
+
 def date_of_issue(
     revocations: Revocations, tenancy_id: str, user_id: str, now: datetime
 ) -> datetime:
     """When a token that is minted now is issued: later than the user's last revocation.
 
-    A token's dates are whole seconds. One that is minted in the second of a revocation, after it,
-    is dated a second ahead, since the revocation would cover it otherwise.
+    One that is minted in the second of a revocation, after it, is dated a second ahead, since the
+    revocation would cover it otherwise.
     """
     revoked_at = revocations.users.get((tenancy_id, user_id))
-    whole = now.replace(microsecond=0)
-    if revoked_at is None or whole > revoked_at:
-        return now
-    return revoked_at.replace(microsecond=0) + timedelta(seconds=1)
+    return now if revoked_at is None else max(now, first_uncovered(revoked_at))
