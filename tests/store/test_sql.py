@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, create_engine, inspect
 
 from stapes.errors import RecordRefusedError, StoreError
@@ -53,25 +51,6 @@ def engine(path: Path, store: SqlStore) -> Iterator[Engine]:
     engine = create_engine(f"sqlite:///{path}")
     yield engine
     engine.dispose()
-
-
-def test_the_migrated_schema_is_the_metadata(engine: Engine) -> None:
-    """Alembic finds nothing to change in a database that went through every migration."""
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-
-
-def test_the_migrated_keys_are_those_of_the_metadata(engine: Engine) -> None:
-    """Primary keys, which Alembic does not compare, are the same and in the same order."""
-    migrated = {
-        name: inspect(engine).get_pk_constraint(name)["constrained_columns"]
-        for name in metadata.tables
-    }
-    assert migrated == {
-        name: [column.name for column in table.primary_key]
-        for name, table in metadata.tables.items()
-    }
 
 
 def test_no_column_is_for_a_token() -> None:
@@ -220,6 +199,14 @@ def test_a_value_that_cannot_be_kept_refuses_its_record(store: SqlStore, record:
     with pytest.raises(RecordRefusedError):
         store.write([record])
     store.write([TOKEN])
+
+
+def test_a_claim_that_cannot_be_kept_is_refused(store: SqlStore) -> None:
+    """Also when the session has streams already."""
+    store.claim_stream(STREAM)
+    with pytest.raises(RecordRefusedError):
+        store.claim_stream(replace(STREAM, params={"key": object()}))
+    assert len(store.streams()) == 1
 
 
 def test_a_database_that_is_gone_is_a_store_error(path: Path, store: SqlStore) -> None:

@@ -93,7 +93,8 @@ def _store(home: Path | None) -> Iterator[Store]:
     from stapes.settings import load
     from stapes.store.sql import open_store
 
-    store = open_store(open_home(load(home=home).home).database)
+    settings = load(home=home)
+    store = open_store(open_home(settings.home, database=settings.database).database)
     try:
         yield store
     finally:

@@ -4,6 +4,7 @@
 
     DIR/                         0700
     ├── stapes.db                0600  the store; put in place last, so that it says: complete
+    │                                  (where the store is in PostgreSQL: stapes.elsewhere, empty)
     ├── keys/token-<kid>.pem     0600  Ed25519, signs session tokens
     └── oci/
         ├── config               0600  for any OCI SDK: profile DEFAULT, the administrator
@@ -23,8 +24,8 @@ import shutil
 from collections.abc import Iterator
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from pydantic import SecretStr
 
 from stapes.errors import HomeError
 from stapes.identity.model import (
@@ -58,6 +60,7 @@ from stapes.store.sql import open_store
 from stapes.tokens.keys import SigningKey, jwk
 
 DATABASE = "stapes.db"
+ELSEWHERE = "stapes.elsewhere"
 KEYS = "keys"
 OCI = "oci"
 UNFINISHED = ".unfinished"
@@ -82,11 +85,12 @@ class Home:
     user_id: str
     compartment_id: str
     profile: str = PROFILE
+    database_url: SecretStr | None = None
 
     @property
-    def database(self) -> Path:
-        """The store's file."""
-        return self.path / DATABASE
+    def database(self) -> Path | SecretStr:
+        """Where the store is, as `stapes.store.sql.open_store` takes it."""
+        return self.database_url or self.path / DATABASE
 
     @property
     def config_file(self) -> Path:
@@ -105,28 +109,31 @@ class Home:
         return {key.kid: key for key in keys.values()}
 
 
-def create_home(directory: Path, now: datetime) -> tuple[Home, bool]:
+def create_home(
+    directory: Path, now: datetime, *, database: SecretStr | None = None
+) -> tuple[Home, bool]:
     """Make a home with one tenancy and its administrator; the second value says if it is new.
 
     A complete home is left as it is, to the byte; ``now`` dates a new one. Two calls at a time
-    make one home. Raises `HomeError` when the folder cannot be made, holds something else, or is a
-    home with something amiss.
+    make one home. ``database`` is the URL of an empty PostgreSQL database for the records. Raises
+    `HomeError` when the folder cannot be made, holds something else, or is a home with something
+    amiss, and `StoreError` when the database takes no records.
     """
     path = _absolute(directory)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path):
-            created = not (path / DATABASE).exists()
+            created = not _is_complete(path)
             if created:
                 _clear(path)
-                _build(path, now)
+                _build(path, now, database)
     except OSError as error:
         raise HomeError(f"cannot make a home in {path}: {error}") from error
-    return open_home(path), created
+    return open_home(path, database=database), created
 
 
-def open_home(directory: Path) -> Home:
-    """Open a home that `create_home` made.
+def open_home(directory: Path, *, database: SecretStr | None = None) -> Home:
+    """Open a home that `create_home` made, with the setting ``database``.
 
     Raises `HomeError`, which says what to do, when there is none, a file is missing or broken, or
     others can read a private key.
@@ -134,7 +141,8 @@ def open_home(directory: Path) -> Home:
     path = _absolute(directory)
     try:
         _check_complete(path)
-        home = _read_config(path)
+        _check_database(path, database)
+        home = replace(_read_config(path), database_url=database)
         home.signing_keys()
     except OSError as error:
         raise HomeError(f"cannot read the home {path}: {error}") from error
@@ -145,8 +153,26 @@ def _absolute(directory: Path) -> Path:
     return directory.expanduser().absolute()
 
 
+def _is_complete(path: Path) -> bool:
+    return (path / DATABASE).exists() or (path / ELSEWHERE).exists()
+
+
+def _check_database(path: Path, database: SecretStr | None) -> None:
+    is_elsewhere = (path / ELSEWHERE).exists()
+    if is_elsewhere and database is None:
+        raise HomeError(
+            f"the records of {path} are in PostgreSQL; set STAPES_DATABASE, or `database` in "
+            "stapes.toml, to its URL"
+        )
+    if database is not None and not is_elsewhere:
+        raise HomeError(
+            f"the records of {path} are in its {DATABASE}; unset the setting `database`, or name "
+            "another folder"
+        )
+
+
 def _check_complete(path: Path) -> None:
-    if not (path / DATABASE).exists():
+    if not _is_complete(path):
         state = "is not finished" if (path / UNFINISHED).exists() else "holds no Stapes home"
         raise HomeError(f"{path} {state}; run `stapes init --home {shlex.quote(str(path))}`")
     if not _signing_key_files(path):
@@ -223,17 +249,28 @@ def _clear(path: Path) -> None:
             shutil.rmtree(left)
 
 
-def _build(path: Path, now: datetime) -> None:
+def _build(path: Path, now: datetime, database: SecretStr | None) -> None:
     path.chmod(0o700)
     for name in (UNFINISHED, KEYS, OCI):
         (path / name).mkdir(mode=0o700)
     home = _name_home(path)
     records = [*_create_administrator(home), _create_signing_key(home, now)]
-    store = open_store(path / UNFINISHED / DATABASE)
-    store.write(records)
-    store.close()
-    (path / UNFINISHED / DATABASE).rename(home.database)
+    complete = DATABASE if database is None else ELSEWHERE
+    _write_records(database or path / UNFINISHED / DATABASE, records)
+    if database is not None:
+        _write_private(path / UNFINISHED / ELSEWHERE, b"")
+    (path / UNFINISHED / complete).rename(path / complete)
     (path / UNFINISHED).rmdir()
+
+
+def _write_records(database: Path | SecretStr, records: list[Record]) -> None:
+    with closing(open_store(database)) as store:
+        if store.signing_keys():
+            raise HomeError(
+                "the database has the records of another home; copy that home's folder to here, "
+                "or name an empty database"
+            )
+        store.write(records)
 
 
 def _name_home(path: Path) -> Home:
