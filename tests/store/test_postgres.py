@@ -18,9 +18,16 @@ from pydantic import SecretStr
 from stapes.errors import RecordRefusedError, StoreError
 from stapes.identity.model import Tenancy, User
 from stapes.store import postgres as postgres_module
-from stapes.store.port import FinalHeard, SessionCreated, StreamOpened
+from stapes.store.port import (
+    FinalHeard,
+    Revoked,
+    SessionCreated,
+    SessionFilter,
+    StreamOpened,
+)
 from stapes.store.postgres import name_of, open_engines, parse_url
 from stapes.store.sql import SqlStore, open_store
+from stapes.store.writing import write_records
 from tests.postgres import PostgresServer
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -254,3 +261,19 @@ def test_those_who_read_see_one_moment(store: SqlStore, postgres_url: SecretStr)
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_revocation_misses_no_session_that_is_being_written(
+    store: SqlStore, postgres_url: SecretStr
+) -> None:
+    """It waits for those whose writing has begun, and marks them too."""
+    revoked = Revoked("t", "session", "session", NOON)
+    with closing(open_store(postgres_url)) as another, ThreadPoolExecutor(1) as thread:
+        with store._writing() as connection:
+            write_records(connection, [TOKEN])
+            revoking = thread.submit(another.write, [revoked])
+            with pytest.raises(TimeoutError):
+                revoking.result(0.2)
+        revoking.result(10)
+    (session,) = store.sessions(SessionFilter(), NOON, limit=1)
+    assert session.state == "REVOKED"
