@@ -62,7 +62,8 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 def empty(url: SecretStr) -> None:
     """Take every row out of a database, so that it is as a new one."""
-    names = ", ".join(f'"{name}"' for name in metadata.tables if name != "versions")
+    # Few rows are deleted sooner than as many files are truncated.
+    tables = [table for table in reversed(metadata.sorted_tables) if table.name != "versions"]
     with psycopg.connect(url.get_secret_value(), autocommit=True) as connection:
-        connection.execute(f"TRUNCATE {names}")
+        connection.execute("".join(f"{table.delete()};" for table in tables))
         connection.execute("UPDATE versions SET number = 0")
