@@ -51,6 +51,7 @@ def open_engines(database: SecretStr) -> tuple[Engine, Engine]:
         pool_timeout=WAIT_FOR_CONNECTION_S,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",
+        use_native_hstore=False,  # or every connection would begin by asking for it
     )
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return reading, engine
