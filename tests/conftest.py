@@ -121,6 +121,7 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_whisper.make(tmp_path_factory.mktemp("models") / "tiny-whisper")
 
 
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server for all tests that want one."""
     with postgres_server() as server:
