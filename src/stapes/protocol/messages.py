@@ -153,7 +153,7 @@ class ErrorMessage(_Message):
     message: str = Field(description="code word, colon, sentence")
 
 
-class Warning(_Message):  # noqa: A001 - named as on the wire
+class LimitWarning(_Message):
     """Extension: a limit will close the session soon."""
 
     event: Literal["WARNING"] = "WARNING"
@@ -180,7 +180,7 @@ class Finalized(_Message):
     through_ms: int = Field(description="how far that is on the stream's audio timeline, ms")
 
 
-Outgoing = Connect | AckAudio | Result | ErrorMessage | Warning | GoAway | Finalized
+Outgoing = Connect | AckAudio | Result | ErrorMessage | LimitWarning | GoAway | Finalized
 
 
 def parse_authentication(text: str) -> Authentication:

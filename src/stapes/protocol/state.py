@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stapes.errors import ApiError
-from stapes.protocol.events import AudioArrived, Ending, TextArrived
+from stapes.protocol.events import AudioArrived, Ending, Numbered, TextArrived
 from stapes.protocol.heard import PartialHeard
 from stapes.protocol.params import Params
 
@@ -79,3 +79,8 @@ class Session:
     away_since_ms: int | None = None  # since when there is no peer, though the stream goes on
     is_leaving: bool = False  # the peer was told to go on elsewhere
     warned_s: int | None = None  # the last warning said that so much was left
+
+    @property
+    def is_away(self) -> bool:
+        """There is no peer, though the stream goes on."""
+        return self.away_since_ms is not None
