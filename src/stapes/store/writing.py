@@ -24,6 +24,7 @@ from stapes.identity.model import (
 )
 from stapes.store import tables
 from stapes.store.port import (
+    RESUMABLE_ENDS,
     Audited,
     FinalHeard,
     IdentityRemoved,
@@ -35,6 +36,7 @@ from stapes.store.port import (
     StreamClosed,
     StreamMetered,
     StreamOpened,
+    StreamResumable,
 )
 from stapes.tokens.revocations import first_uncovered
 
@@ -139,11 +141,18 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
 
 def _write_one(
     connection: Connection,
-    record: StreamMetered | StreamClosed | SigningKeyRetired | Revoked | IdentityRemoved,
+    record: StreamMetered
+    | StreamResumable
+    | StreamClosed
+    | SigningKeyRetired
+    | Revoked
+    | IdentityRemoved,
 ) -> None:
     match record:
         case StreamMetered() | StreamClosed():
             _update_stream(connection, record)
+        case StreamResumable():
+            upsert(connection, tables.resume_points, [to_row(record)])
         case SigningKeyRetired():
             _retire(connection, record)
         case Revoked():
@@ -168,6 +177,10 @@ def _hold(connection: Connection, name: str) -> None:
 def _update_stream(connection: Connection, record: StreamMetered | StreamClosed) -> None:
     if not change_stream(connection, **to_row(record)):
         raise RecordRefusedError(f"stream {record.stream} of {record.session_id} was never opened")
+    if isinstance(record, StreamClosed) and record.reason not in RESUMABLE_ENDS:
+        points = tables.resume_points
+        this = (points.c.session_id == record.session_id, points.c.stream == record.stream)
+        connection.execute(delete(points).where(*this))
 
 
 def _retire(connection: Connection, record: SigningKeyRetired) -> None:
