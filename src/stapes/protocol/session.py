@@ -642,6 +642,7 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.AUTHENTICATING, TimeElapsed): _check_authentication_time,
     (Phase.AUTHENTICATING, StopRequested): _stop_early,
     (Phase.AUTHENTICATING, DrainRequested): _ignore,
+    (Phase.AUTHENTICATING, Moved): _move,
     (Phase.CONNECTING, TextArrived): _hold,
     (Phase.CONNECTING, AudioArrived): _hold,
     (Phase.CONNECTING, PeerClosed): _leave,

@@ -83,9 +83,11 @@ def raw_target(request: Request) -> str:
 
 
 def grant_for_token(
-    deployment: Deployment, token: str, compartment_id: str, now: datetime
+    deployment: Deployment, token: str, compartment_id: str, now: datetime, late_s: float = 0
 ) -> Grant:
     """What a session token grants to a message that names ``compartment_id``.
+
+    It is accepted ``late_s`` after it has expired: a stream in progress may outlive its token.
 
     Raises `stapes.errors.TokenError`; `stapes.errors.NotAuthorizedOrNotFoundError` when the user
     may no longer use the compartment.
@@ -98,6 +100,7 @@ def grant_for_token(
         audience=settings.token_audience,
         now=now,
         skew_s=settings.token_skew_s,
+        late_s=late_s,
     )
     tokens.check_compartment(grant, compartment_id)
     known.revocations.check(grant)

@@ -145,6 +145,11 @@ async def look(deployment: Deployment) -> None:
     if deployment.known is before:  # else another look came first, and saw as much
         deployment.known = known
     deployment.live.stop_revoked(deployment.known.revocations)
+    if streams := deployment.live.streams():
+        store = deployment.store
+        deployment.live.take_away(
+            await asyncio.to_thread(store.taken_streams, deployment.server_id, streams)
+        )
 
 
 def _look(deployment: Deployment, known: Known) -> tuple[Known, Elsewhere]:
