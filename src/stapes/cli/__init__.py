@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 import stapes
-from stapes.cli import sessions
+from stapes.cli import models, sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
 from stapes.cli.serve import serve
@@ -74,6 +74,7 @@ app.command()(init)
 app.command()(serve)
 app.command()(token)
 app.command()(transcribe)
+app.add_typer(models.app, name="models")
 app.add_typer(sessions.app, name="sessions")
 
 

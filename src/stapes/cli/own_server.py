@@ -22,6 +22,7 @@ import httpx
 from stapes.client.profile import Profile, read_profile
 from stapes.errors import ClientError
 from stapes.server.home import create_home
+from stapes.settings import load
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 10
@@ -33,6 +34,8 @@ _URL = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]*")
 @dataclass(frozen=True, slots=True)
 class OwnServer:
     """A server that runs until its block is left. ``profile`` may do everything there.
+
+    It hears with the models of the user's own home.
 
     ``config_file`` is what any OCI SDK reads, and where ``profile`` was read from; ``log`` is the
     file of what the server says.
@@ -64,6 +67,7 @@ def own_server() -> Iterator[OwnServer]:
 @contextmanager
 def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "stapes", "serve", "--home", str(home), "--port", "0"]
+    models = str(load().shelf)  # those of the user's own home
     # In a session of its own, so that Ctrl-C reaches us alone and the last words can be fetched.
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -71,6 +75,7 @@ def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "STAPES_MODELS_FOLDER": models},
             start_new_session=True,
         )
     try:

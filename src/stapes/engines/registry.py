@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from stapes.engines.port import Engine
 from stapes.errors import EngineError
 
 
-def _pocketsphinx() -> Engine:
+def _pocketsphinx(_model: Path | None) -> Engine:
     from stapes.engines.pocketsphinx import PocketSphinxEngine
 
     return PocketSphinxEngine()
 
 
-def _scripted() -> Engine:
-    from stapes.engines.scripted import ScriptedEngine
+def _scripted(model: Path | None) -> Engine:
+    from stapes.engines.scripted import ScriptedEngine, read_capabilities
 
-    return ScriptedEngine()
+    return ScriptedEngine() if model is None else ScriptedEngine(able=read_capabilities(model))
 
 
-ENGINES: Mapping[str, Callable[[], Engine]] = MappingProxyType(
+ENGINES: Mapping[str, Callable[[Path | None], Engine]] = MappingProxyType(
     {"pocketsphinx": _pocketsphinx, "scripted": _scripted}
 )
 
 
-def load_engine(name: str) -> Engine:
-    """Load an engine. Raises `EngineError` when there is none of this name or it cannot load."""
+def load_engine(name: str, model: Path | None = None) -> Engine:
+    """Load an engine, with the model in a folder where it needs one.
+
+    Raises `EngineError` when there is none of this name or it cannot load.
+    """
     try:
         loader = ENGINES[name]
     except KeyError:
         known = ", ".join(sorted(ENGINES))
         raise EngineError(f"there is no engine {name!r}; the engines are: {known}") from None
-    return loader()
+    return loader(model)

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from stapes.errors import HomeError, StoreError
 from stapes.identity.access import find_api_key
 from stapes.identity.model import Directory
+from stapes.models.catalogue import read_catalogue
+from stapes.models.shelf import read_shelf
 from stapes.server.home import Home, open_home
 from stapes.server.live import LiveSessions
 from stapes.server.retries import REMEMBERED_FOR, RetryMemory
@@ -26,7 +28,7 @@ from stapes.store.port import Store
 from stapes.store.sql import open_store
 from stapes.store.writer import Writer
 from stapes.tokens.keys import SigningKey, parse_jwk
-from stapes.workers.pool import Pool
+from stapes.workers.pools import Pools
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +51,7 @@ class Deployment:
     home: Home
     store: Store
     writer: Writer
-    pool: Pool
+    pool: Pools
     directory: Directory
     public_keys: dict[tuple[str, str], RSAPublicKey]
     signing_key: SigningKey
@@ -78,7 +80,8 @@ class Deployment:
 async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
     """Open everything that a server needs, and close it at the end.
 
-    Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`.
+    Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`,
+    `stapes.errors.ModelError`.
     """
     home = open_home(settings.home)
     async with AsyncExitStack() as stack:
@@ -88,9 +91,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
         verifying_keys = {key.kid: parse_jwk(key.public_jwk) for key in store.signing_keys()}
         directory = store.directory()
         retries = RetryMemory(store.retried_since(datetime.now(UTC) - REMEMBERED_FOR))
-        pool = await Pool.start(
-            settings.engine, streams=settings.streams, warm=settings.warm_workers
-        )
+        pool = await open_pools(settings)
         stack.push_async_callback(pool.close)
         writer = Writer(store)
         stack.push_async_callback(_close_writer, writer)
@@ -107,6 +108,24 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
             verifying_keys=verifying_keys,
             retries=retries,
         )
+
+
+async def open_pools(settings: Settings) -> Pools:
+    """The engine of the settings, or else the best installed model for each need.
+
+    Raises `stapes.errors.EngineError`, `stapes.errors.ModelError`.
+    """
+    if settings.engine is not None:
+        return await Pools.start_one(
+            settings.engine, streams=settings.streams, warm=settings.warm_workers
+        )
+    catalogue = read_catalogue(settings.home)
+    shelf = read_shelf(settings.shelf, catalogue)
+    for fault in shelf.faults:
+        log.error("model_unreadable", cause=fault)
+    return await Pools.start(
+        shelf.models.values(), catalogue, streams=settings.streams, warm=settings.warm_workers
+    )
 
 
 def newest_key(

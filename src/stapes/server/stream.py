@@ -296,7 +296,7 @@ class Pump:
                 user_id=grant.user_id,
                 opened_at=datetime.now(UTC),
                 params={**asdict(params), "encoding": _ENCODING_NAMES[params.encoding]},
-                engine=self._deployment.pool.capabilities.name,
+                engine=self._deployment.pool.model_for(_hearing_params(params)),
             )
         )
         log.info("stream opened", session=grant.session_id, stream=self._stream)
@@ -356,10 +356,14 @@ def _ms(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * 1000)
 
 
+def _hearing_params(params: Params) -> HearingParams:
+    return HearingParams(params.language, params.model_type, params.model_domain)
+
+
 def _listener_params(params: Params) -> ListenerParams:
     return ListenerParams(
         encoding=_ENCODING_NAMES[params.encoding],
-        hearing=HearingParams(params.language, params.model_type, params.model_domain),
+        hearing=_hearing_params(params),
         partial_silence_ms=params.partial_silence_ms,
         final_silence_ms=params.final_silence_ms,
     )
