@@ -70,7 +70,7 @@ def failed(home: Path, *options: str) -> str:
 def test_signal_ends_it_with_exit_0_and_nothing_stays(home: Path, number: signal.Signals) -> None:
     """Its worker processes are gone too."""
     with serving(home) as (process, url, _):
-        assert httpx.get(f"{url}/ready", trust_env=False).json()["engine"] == "scripted"
+        assert httpx.get(f"{url}/ready", trust_env=False).json()["models"][0]["model"] == "scripted"
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         _, said = process.communicate(timeout=TIMEOUT_S)

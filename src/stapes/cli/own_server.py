@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import NoReturn
 
 import httpx
+from pydantic import ValidationError
 
 from stapes.client.profile import Profile, read_profile
 from stapes.errors import ClientError
@@ -67,7 +69,6 @@ def own_server() -> Iterator[OwnServer]:
 @contextmanager
 def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "stapes", "serve", "--home", str(home), "--port", "0"]
-    models = str(load().shelf)  # those of the user's own home
     # In a session of its own, so that Ctrl-C reaches us alone and the last words can be fetched.
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -75,13 +76,21 @@ def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "STAPES_MODELS_FOLDER": models},
+            env={**os.environ, **_users_models()},
             start_new_session=True,
         )
     try:
         yield process
     finally:
         _end(process)
+
+
+def _users_models() -> dict[str, str]:
+    """The setting that makes a server hear with the models of the user's own home."""
+    try:
+        return {"STAPES_MODELS_FOLDER": str(load().shelf)}
+    except (ValidationError, tomllib.TOMLDecodeError):
+        return {}  # if it is the environment that is wrong, the server says so
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from stapes.errors import HubUnreachableError, ModelError
 from stapes.models.catalogue import Model, ModelFile
@@ -75,7 +76,6 @@ def pull(row: Model, shelf: Path, *, mirror: str | None = None) -> InstalledMode
             return present
         making = shelf / f".{row.name}.pulling-{listing.commit[:12]}"
         files = [_fetch(hub, row, listing, file, making) for file in row.files]
-        shutil.rmtree(making / ".cache", ignore_errors=True)  # the client's notes on its downloads
         return _finish(row, listing.commit, files, making, shelf)
 
 
@@ -188,22 +188,27 @@ def _fetch(hub: HfApi, row: Model, listing: HubListing, file: ModelFile, making:
     if promised is None:
         raise ModelError(f"{row.repository} has no {file.path} at {listing.commit}")
 
-    def download() -> str:
-        return hub.hf_hub_download(
-            str(row.repository),
-            file.path,
-            revision=listing.commit,
-            local_dir=making,
-            etag_timeout=ANSWER_TIMEOUT_S,
-        )
-
-    _translated(row, hub, download)
     path = making / file.path
+    if not path.exists():
+        url = f"{hub.endpoint}/{row.repository}/resolve/{listing.commit}/{quote(file.path)}"
+        _translated(row, hub, lambda: _download(url, path, promised.size))
     found = ModelFile(path=file.path, size=path.stat().st_size, sha256=hash_file(path))
     if not (_is_wanted(file, found) and _is_promised(promised, found, path)):
-        path.unlink()
+        path.unlink()  # or the next pull would find it there
         raise ModelError(f"{file.path} of {row.name} is not what it should be: its hash is wrong")
     return found
+
+
+def _download(url: str, path: Path, size: int | None) -> None:
+    """Download to ``path``, onward from where the last try was cut off."""
+    from huggingface_hub.file_download import http_get
+
+    part = path.with_name(f"{path.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab") as target:
+        begun, name = target.tell(), path.name
+        http_get(url, target, resume_size=begun, expected_size=size, displayed_filename=name)
+    part.rename(path)
 
 
 def _is_wanted(file: ModelFile, found: ModelFile) -> bool:

@@ -123,7 +123,7 @@ def put(made: Path, folder: Path, name: str) -> InstalledModel:
     """Put the whole model in ``made`` on the shelf, in place of one of the same name."""
     final = folder / name
     if final.exists():
-        remove(folder, name)
+        final.rename(_aside(folder, name))
     made.rename(final)
     sweep(folder, name)
     return InstalledModel(read_record(final), final)
@@ -131,11 +131,15 @@ def put(made: Path, folder: Path, name: str) -> InstalledModel:
 
 def remove(folder: Path, name: str) -> None:
     """Take a model away. What a server has loaded, it keeps. Raises `ModelError`."""
-    path = folder / name
-    if not (path / RECORD).exists():
+    path = next((path for path in folder.glob(f"[!.]*/{RECORD}") if path.parent.name == name), None)
+    if path is None:
         raise ModelError(f"the model {name!r} is not installed; see `stapes models list`")
-    path.rename(folder / f".{name}.removed-{os.getpid()}")
+    path.parent.rename(_aside(folder, name))
     sweep(folder, name)
+
+
+def _aside(folder: Path, name: str) -> Path:
+    return folder / f".{name}.removed-{os.getpid()}"
 
 
 def sweep(folder: Path, name: str) -> None:
