@@ -35,6 +35,7 @@ class Settings(BaseSettings):
         description="the one engine that hears: pocketsphinx, scripted; default: the best "
         "installed model for each language",
     )
+    model: Path | None = Field(None, description="folder of the model that the engine loads")
     models_folder: Path | None = Field(
         None, description="folder of installed models; default: `models` in the home"
     )

@@ -11,7 +11,7 @@ import pytest
 import stapes
 from tests.cli.conftest import Run
 
-COMMANDS = ("demo", "init", "serve", "token", "transcribe", "sessions")
+COMMANDS = ("demo", "init", "serve", "token", "transcribe", "models", "sessions")
 
 
 def test_help_lists_every_command(run: Run) -> None:

@@ -11,6 +11,7 @@ import pytest
 from stapes.errors import ModelError
 from stapes.models.catalogue import Model, ModelFile, WordErrorRate, read_catalogue
 from stapes.models.shelf import (
+    CARD,
     RECORD,
     InstalledModel,
     find_faults,
@@ -29,17 +30,23 @@ def row(name: str = "mine") -> Model:
     return Model(
         name=name,
         engine="scripted",
+        kind="transducer",
         model_type="ORACLE",
         languages=("en-US", "en-GB"),
         domains=("GENERIC",),
         sample_rate_hz=8000,
         streaming=True,
+        delay_ms=180,
+        options={"modeling_unit": "bpe"},
         summary='says "ä" \\ and \x7f',
         repository="somebody/tiny",
         revision="0" * 40,
         files=(
             ModelFile(
-                path="a/model.onnx", size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest()
+                part="model",
+                path="a/model.onnx",
+                size=len(CONTENT),
+                sha256=hashlib.sha256(CONTENT).hexdigest(),
             ),
         ),
         wer=WordErrorRate(percent=3.5, set="a set", source="a source"),
@@ -62,6 +69,23 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_record(folder) == row()
     written = tomllib.loads((folder / RECORD).read_text("utf-8"))
     assert (written["engine"], written["wer"]["percent"]) == ("scripted", 3.5)
+
+
+def test_the_card_says_what_the_engine_has_to_know(tmp_path: Path) -> None:
+    """And nothing of where the model is from."""
+    folder = install(tmp_path).folder
+    assert folder is not None
+    assert tomllib.loads((folder / CARD).read_text("utf-8")) == {
+        "engine": "scripted",
+        "kind": "transducer",
+        "model_type": "ORACLE",
+        "languages": ["en-US", "en-GB"],
+        "domains": ["GENERIC"],
+        "sample_rate_hz": 8000,
+        "delay_ms": 180,
+        "files": {"model": "a/model.onnx"},
+        "options": {"modeling_unit": "bpe"},
+    }
 
 
 def test_installed_is_what_has_a_record_and_no_dot(tmp_path: Path) -> None:

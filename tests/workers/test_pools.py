@@ -16,7 +16,7 @@ from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import HearingParams
 from stapes.errors import EngineError, InvalidParameterError, ServiceUnavailableError
 from stapes.models.catalogue import Catalogue, Model, ModelFile, read_catalogue
-from stapes.models.shelf import InstalledModel, write_record
+from stapes.models.shelf import CARD, InstalledModel, write_record
 from stapes.protocol.events import Event
 from stapes.workers.pools import Pools, Share
 
@@ -111,15 +111,15 @@ async def test_the_log_says_which_model_serves_what(tmp_path: Path) -> None:
     assert (said["model"], said["languages"], said["domains"]) == ("mine", "en-GB en-US", "GENERIC")
 
 
-@pytest.mark.parametrize("broken", ["no engine", "no record"])
+@pytest.mark.parametrize("broken", ["no engine", "no card"])
 async def test_a_model_that_cannot_be_loaded_leaves_its_place_to_the_next(
     tmp_path: Path, broken: str
 ) -> None:
     """And is logged."""
     engine = "nonesuch" if broken == "no engine" else "scripted"
     best = install(tmp_path, "zipformer-en", "en-US", engine=engine)
-    if broken == "no record":
-        (tmp_path / "zipformer-en" / "stapes-model.toml").unlink()
+    if broken == "no card":
+        (tmp_path / "zipformer-en" / CARD).unlink()
     with capture_logs() as logs:
         async with running([best, POCKETSPHINX]) as pools:
             assert pools.model_for(HearingParams()) == "pocketsphinx"
@@ -130,8 +130,8 @@ async def test_a_model_that_cannot_be_loaded_leaves_its_place_to_the_next(
 async def test_a_model_serves_what_its_engine_really_can(tmp_path: Path) -> None:
     """Not all that its row says."""
     model = install(tmp_path, "zipformer-en", "en-US", "en-GB")
-    record = tmp_path / "zipformer-en" / "stapes-model.toml"
-    record.write_text(record.read_text().replace('"en-US", "en-GB"', '"en-GB"'))
+    card = tmp_path / "zipformer-en" / CARD
+    card.write_text(card.read_text().replace('"en-US", "en-GB"', '"en-GB"'))
     async with running([model, POCKETSPHINX]) as pools:
         assert [share.languages for share in pools.shares] == [("en-US",), ("en-GB",)]
         assert pools.model_for(HearingParams()) == "pocketsphinx"

@@ -56,8 +56,9 @@ class _Part(BaseModel):
 
 
 class ModelFile(_Part):
-    """One file of a model; ``path`` as in the repository, size in bytes."""
+    """One file of a model; ``path`` as in the repository, size in bytes, ``part`` the engine's."""
 
+    part: str | None = None
     path: Annotated[str, AfterValidator(_inside)]
     size: Annotated[int, Field(ge=0)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
@@ -72,20 +73,28 @@ class WordErrorRate(_Part):
 
 
 class Model(_Part):
-    """One row. ``languages`` and ``domains`` are as on the wire; ``*`` is every language."""
+    """One row.
+
+    ``languages`` and ``domains`` are as on the wire; ``*`` is every language. The engine is told
+    ``kind``, ``options``, ``real_time_factor``, ``delay_ms`` and the parts of the files.
+    """
 
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=64)]
     engine: str
+    kind: str | None = None
     model_type: Literal["ORACLE", "WHISPER"]
     languages: Annotated[tuple[str, ...], Field(min_length=1)]
     domains: Annotated[tuple[Literal["GENERIC", "MEDICAL"], ...], Field(min_length=1)]
     sample_rate_hz: Literal[8000, 16000]
     streaming: bool
+    real_time_factor: Annotated[float, Field(gt=0)] | None = None
+    delay_ms: Annotated[int, Field(ge=0)] | None = None
     summary: str = ""
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     revision: str | None = None
     licence: str | None = None
     files: tuple[ModelFile, ...] = ()
+    options: dict[str, str] = {}
     wer: WordErrorRate | None = None
 
     @model_validator(mode="after")
@@ -117,12 +126,14 @@ class Model(_Part):
     @cached_property
     def needs(self) -> frozenset[Need]:
         """All that it can serve."""
-        every = EVERY_LANGUAGE in self.languages
-        languages = LANGUAGES[self.model_type] if every else self.languages
-        return frozenset(
-            Need(self.model_type, domain, language)
-            for domain, language in product(self.domains, languages)
-        )
+        pairs = product(self.domains, self.all_languages)
+        return frozenset(Need(self.model_type, domain, language) for domain, language in pairs)
+
+    @property
+    def all_languages(self) -> tuple[str, ...]:
+        """Its languages one by one."""
+        is_any = EVERY_LANGUAGE in self.languages
+        return LANGUAGES[self.model_type] if is_any else self.languages
 
 
 Catalogue = Mapping[str, Model]

@@ -192,7 +192,7 @@ def _fetch(hub: HfApi, row: Model, listing: HubListing, file: ModelFile, making:
     if not path.exists():
         url = f"{hub.endpoint}/{row.repository}/resolve/{listing.commit}/{quote(file.path)}"
         _translated(row, hub, lambda: _download(url, path, promised.size))
-    found = ModelFile(path=file.path, size=path.stat().st_size, sha256=hash_file(path))
+    found = _measured(file, path)
     if not (_is_wanted(file, found) and _is_promised(promised, found, path)):
         path.unlink()  # or the next pull would find it there
         raise ModelError(f"{file.path} of {row.name} is not what it should be: its hash is wrong")
@@ -209,6 +209,11 @@ def _download(url: str, path: Path, size: int | None) -> None:
         begun, name = target.tell(), path.name
         http_get(url, target, resume_size=begun, expected_size=size, displayed_filename=name)
     part.rename(path)
+
+
+def _measured(file: ModelFile, path: Path) -> ModelFile:
+    size = path.stat().st_size
+    return file.model_copy(update={"size": size, "sha256": hash_file(path)})
 
 
 def _is_wanted(file: ModelFile, found: ModelFile) -> bool:
@@ -272,7 +277,7 @@ def _copy(file: ModelFile, source: Path, making: Path) -> ModelFile:
     path = making / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(origin, path)
-    found = ModelFile(path=file.path, size=path.stat().st_size, sha256=hash_file(path))
+    found = _measured(file, path)
     if not _is_wanted(file, found):
         raise ModelError(f"{origin} is not what it should be: its hash is wrong")
     return found

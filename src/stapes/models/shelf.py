@@ -4,7 +4,8 @@
 
     models/
     ├── NAME/                    an installed model: put in place last, whole and checked
-    │   ├── stapes-model.toml    its row, with the commit, and size and hash of every file
+    │   ├── stapes-model.toml    its card: what the engine has to know of it
+    │   ├── stapes-pulled.toml   its row, with the commit, and size and hash of every file
     │   └── …                    its files
     └── .NAME.…                  one that is being pulled, or taken away
 
@@ -19,15 +20,19 @@ import json
 import os
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from stapes.errors import ModelError
 from stapes.models.catalogue import Catalogue, Model, parse_model
 
-RECORD = "stapes-model.toml"
+CARD = "stapes-model.toml"
+RECORD = "stapes-pulled.toml"
 CHUNK_BYTES = 1024 * 1024
 
 
@@ -79,14 +84,34 @@ def read_record(folder: Path) -> Model:
 
 
 def write_record(folder: Path, row: Model) -> None:
-    """Write what `read_record` reads."""
-    values = row.model_dump(exclude_none=True, exclude={"files", "wer"})
-    lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
-    for table, part in (("[wer]", row.wer), *(("[[files]]", file) for file in row.files)):
-        if part is not None:
-            fields = part.model_dump(exclude_none=True).items()
-            lines += ["", table, *(f"{key} = {_toml(value)}" for key, value in fields)]
-    (folder / RECORD).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """Write what `read_record` reads, and the card that the engine reads."""
+    (folder / RECORD).write_text(_document(_plain(row)), encoding="utf-8")
+    card = _plain(row, {"engine", "kind", "model_type", "domains", "sample_rate_hz"})
+    card |= _plain(row, {"real_time_factor", "delay_ms", "options"})
+    card["languages"] = row.all_languages
+    card["files"] = {file.part: file.path for file in row.files if file.part is not None}
+    (folder / CARD).write_text(_document(card), encoding="utf-8")
+
+
+def _plain(part: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:
+    return part.model_dump(include=fields, exclude_none=True)
+
+
+def _document(values: Mapping[str, Any]) -> str:
+    """A document in TOML: values first, then tables and lists of tables."""
+    plain, tables = [], []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            tables += ["", f"[{key}]", *_pairs(value)] if value else []
+        elif isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
+            tables += [line for each in value for line in ("", f"[[{key}]]", *_pairs(each))]
+        else:
+            plain += _pairs({key: value})
+    return "\n".join([*plain, *tables]) + "\n"
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in values.items()]
 
 
 def _toml(value: object) -> str:

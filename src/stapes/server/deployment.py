@@ -117,7 +117,10 @@ async def open_pools(settings: Settings) -> Pools:
     """
     if settings.engine is not None:
         return await Pools.start_one(
-            settings.engine, streams=settings.streams, warm=settings.warm_workers
+            settings.engine,
+            model=settings.model,
+            streams=settings.streams,
+            warm=settings.warm_workers,
         )
     catalogue = read_catalogue(settings.home)
     shelf = read_shelf(settings.shelf, catalogue)

@@ -34,10 +34,15 @@ class Pool:
     """Recognisers of one engine, for as many streams as the server may serve at a time."""
 
     def __init__(
-        self, engine: str, model: Path | None = None, *, streams: int | None = None, warm: int = 2
+        self,
+        engine: str,
+        *,
+        model: Path | None = None,
+        streams: int | None = None,
+        warm: int = 2,
     ) -> None:
         self.engine = engine
-        self.model = model
+        self._model = model
         self.problem: str | None = "the engine is not loaded yet"
         self.live = 0
         self._streams = streams
@@ -52,14 +57,19 @@ class Pool:
 
     @classmethod
     async def start(
-        cls, engine: str, model: Path | None = None, *, streams: int | None = None, warm: int = 2
+        cls,
+        engine: str,
+        *,
+        model: Path | None = None,
+        streams: int | None = None,
+        warm: int = 2,
     ) -> Pool:
         """Load ``engine`` and keep ``warm`` workers ready. Raises `EngineError`.
 
-        ``model``: the folder of the model, for engines that need one.
+        ``model``: folder of the engine's model, for engines that bring none.
         ``streams``: limit of concurrent streams; None: cores / the engine's real-time factor.
         """
-        pool = cls(engine, model, streams=streams, warm=warm)
+        pool = cls(engine, model=model, streams=streams, warm=warm)
         await pool._load()
         pool._spawn(pool._supervise())
         return pool
@@ -180,7 +190,7 @@ class Pool:
                     return
 
     async def _load(self) -> None:
-        self._template = await Template.start(self.engine, self.model)
+        self._template = await Template.start(self.engine, self._model)
         try:
             ready = (await self._template.read("ready"))["ready"]
         except BaseException:

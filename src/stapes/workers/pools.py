@@ -82,10 +82,15 @@ class Pools:
 
     @classmethod
     async def start_one(
-        cls, engine: str, model: Path | None = None, *, streams: int | None = None, warm: int = 2
+        cls,
+        engine: str,
+        *,
+        model: Path | None = None,
+        streams: int | None = None,
+        warm: int = 2,
     ) -> Pools:
         """Load one engine, which serves all that it can. Raises `EngineError`."""
-        pool = await Pool.start(engine, model, streams=streams, warm=warm)
+        pool = await Pool.start(engine, model=model, streams=streams, warm=warm)
         able = pool.capabilities
         pools = cls({able.name: pool}, dict.fromkeys(_needs(able), able.name), read_catalogue())
         pools.log_shares()
@@ -242,7 +247,7 @@ class _Opening:
         model = self._models[name]
         try:
             pool = await Pool.start(
-                model.row.engine, model.folder, streams=self._streams, warm=self._warm
+                model.row.engine, model=model.folder, streams=self._streams, warm=self._warm
             )
         except (EngineError, OSError) as error:
             log.error("model cannot be loaded", model=name, cause=str(error))

@@ -1,9 +1,9 @@
 """The template process: loads an engine once, then forks workers that share its memory.
 
-Run as ``python -m stapes.workers.template ENGINE FD [FOLDER]``, with the folder of the model where
-the engine needs one. ``FD`` is a unix stream socket to the
-server: a byte that comes with a file descriptor asks for a worker on that descriptor; every answer
-is a line of JSON. The process ends when the server's side of the socket does, however that came.
+Run as ``python -m stapes.workers.template FD ENGINE [MODEL]``. ``FD`` is a unix stream socket to
+the server: a byte that comes with a file descriptor asks for a worker on that descriptor; every
+answer is a line of JSON. ``MODEL`` is the folder of the engine's model, if it brings none. The
+process ends when the server's side of the socket does, however that came.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stapes.workers import worker
 REAP_INTERVAL_S = 0.5
 
 
-def main(engine_name: str, control_fd: int, model: Path | None = None) -> int:
+def main(control_fd: int, engine_name: str, model: Path | None = None) -> int:
     """Load, tell what was loaded, fork on demand. Returns the exit code."""
     _ignore_stop_signals()
     with socket.socket(fileno=control_fd) as control:
@@ -128,4 +128,4 @@ def _tell(control: socket.socket, **message: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), *map(Path, sys.argv[3:4])))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:])))
