@@ -15,33 +15,15 @@ from structlog.testing import capture_logs
 from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import HearingParams
 from stapes.errors import EngineError, InvalidParameterError, ServiceUnavailableError
-from stapes.models.catalogue import Catalogue, Model, ModelFile, read_catalogue
-from stapes.models.shelf import CARD, InstalledModel, write_record
+from stapes.models.catalogue import Catalogue, read_catalogue
+from stapes.models.shelf import CARD, InstalledModel
 from stapes.protocol.events import Event
 from stapes.workers.pools import Pools, Share
+from tests.shelf import install
 
 CATALOGUE = read_catalogue()
 POCKETSPHINX = InstalledModel(CATALOGUE["pocketsphinx"])
 PATIENCE_S = 60
-
-
-def install(shelf: Path, name: str, *languages: str, **changes: Any) -> InstalledModel:
-    """A model that the scripted engine stands in for."""
-    values = {
-        "name": name,
-        "engine": "scripted",
-        "model_type": "ORACLE",
-        "languages": languages,
-        "domains": ["GENERIC"],
-        "sample_rate_hz": 16000,
-        "streaming": True,
-        "files": [ModelFile(path="model.onnx")],
-    }
-    row = Model.model_validate({**values, **changes})
-    folder = shelf / name
-    folder.mkdir()
-    write_record(folder, row)
-    return InstalledModel(row, folder)
 
 
 @asynccontextmanager
