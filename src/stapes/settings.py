@@ -32,8 +32,7 @@ class Settings(BaseSettings):
 
     engine: str | None = Field(
         None,
-        description="the one engine that hears: pocketsphinx, scripted; default: the best "
-        "installed model for each language",
+        description="the one engine that hears; default: that of the best installed models",
     )
     model: Path | None = Field(None, description="folder of the model that the engine loads")
     models_folder: Path | None = Field(

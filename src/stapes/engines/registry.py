@@ -28,7 +28,7 @@ ENGINES: Mapping[str, Callable[[Path | None], Engine]] = MappingProxyType(
 
 
 def load_engine(name: str, model: Path | None = None) -> Engine:
-    """Load an engine, with the model in a folder where it needs one.
+    """Load an engine; ``model`` is the folder of its model, for those that bring none.
 
     Raises `EngineError` when there is none of this name or it cannot load.
     """
