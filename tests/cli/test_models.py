@@ -162,7 +162,7 @@ def test_verify_finds_what_is_not_as_it_was_pulled(run: Run, pulled: Path) -> No
 
 def test_a_model_that_cannot_be_read_is_told_by_list_and_verify(run: Run, pulled: Path) -> None:
     """The others are listed."""
-    (pulled / "stapes-pulled.toml").write_text("[")
+    (pulled / "stapes-model.toml").write_text("[")
     done = run("models", "list")
     assert (done.exit_code, str(pulled) in done.stderr) == (0, True)
     done = run("models", "verify")

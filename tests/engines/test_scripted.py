@@ -47,8 +47,8 @@ def test_closed() -> None:
         recogniser.accept(SECOND)
 
 
-def test_stands_in_for_the_model_of_a_card(tmp_path: Path) -> None:
-    """It serves what the card says; without one it is an error."""
+def test_stands_in_for_the_model_of_a_record(tmp_path: Path) -> None:
+    """It serves what the record says; without one it is an error."""
     with pytest.raises(EngineError, match="holds no model"):
         read_capabilities(tmp_path)
     (tmp_path / "stapes-model.toml").write_text(

@@ -12,13 +12,13 @@ import pytest
 from stapes.errors import HubUnreachableError, ModelError
 from stapes.models.catalogue import Model, ModelFile
 from stapes.models.pulling import pull, pull_from
-from stapes.models.shelf import CARD, RECORD, find_faults, read_record, read_shelf
+from stapes.models.shelf import RECORD, find_faults, read_record, read_shelf
 from tests.hub import COMMIT, REPOSITORY, Hub, running_hub, sha256
 
 MIB = 1024 * 1024
 WEIGHTS = bytes(range(256)) * 4000
 TOKENS = b"a 0\nb 1\n"
-PARTS = {"model.onnx": "model", "lang/tokens.txt": "tokens"}
+PATHS = ("model.onnx", "lang/tokens.txt")
 FILES = {"model.onnx": WEIGHTS, "lang/tokens.txt": TOKENS, "README.md": b"not wanted"}
 
 
@@ -33,7 +33,7 @@ def row(**changes: object) -> Model:
         "sample_rate_hz": 16000,
         "streaming": True,
         "repository": REPOSITORY,
-        "files": [{"path": path, "part": part} for path, part in PARTS.items()],
+        "files": [{"path": path} for path in PATHS],
     }
     return Model.model_validate({**values, **changes})
 
@@ -46,7 +46,6 @@ def pinned(weights: bytes = WEIGHTS) -> Model:
         files=[
             {
                 "path": path,
-                "part": PARTS[path],
                 "size": len(content),
                 "sha256": sha256(content),
             }
@@ -78,7 +77,7 @@ def test_a_pulled_model_is_whole_and_records_what_it_is(
     assert read_record(found.folder) == pinned() == found.row
     assert find_faults(found) == []
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert names == {f"tiny/{name}" for name in (*PARTS, CARD, RECORD)}
+    assert names == {f"tiny/{name}" for name in (*PATHS, RECORD)}
 
 
 def test_nobodys_token_is_sent(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ import pytest
 from stapes.errors import ModelError
 from stapes.models.catalogue import Model, ModelFile, WordErrorRate, read_catalogue
 from stapes.models.shelf import (
-    CARD,
     RECORD,
     InstalledModel,
     find_faults,
@@ -30,20 +29,17 @@ def row(name: str = "mine") -> Model:
     return Model(
         name=name,
         engine="scripted",
-        kind="transducer",
         model_type="ORACLE",
         languages=("en-US", "en-GB"),
         domains=("GENERIC",),
         sample_rate_hz=8000,
         streaming=True,
-        delay_ms=180,
-        options={"modeling_unit": "bpe"},
+        sherpa={"delay_ms": 180, "modeling_unit": "bpe"},
         summary='says "ä" \\ and \x7f',
         repository="somebody/tiny",
         revision="0" * 40,
         files=(
             ModelFile(
-                part="model",
                 path="a/model.onnx",
                 size=len(CONTENT),
                 sha256=hashlib.sha256(CONTENT).hexdigest(),
@@ -69,23 +65,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_record(folder) == row()
     written = tomllib.loads((folder / RECORD).read_text("utf-8"))
     assert (written["engine"], written["wer"]["percent"]) == ("scripted", 3.5)
-
-
-def test_the_card_says_what_the_engine_has_to_know(tmp_path: Path) -> None:
-    """And nothing of where the model is from."""
-    folder = install(tmp_path).folder
-    assert folder is not None
-    assert tomllib.loads((folder / CARD).read_text("utf-8")) == {
-        "engine": "scripted",
-        "kind": "transducer",
-        "model_type": "ORACLE",
-        "languages": ["en-US", "en-GB"],
-        "domains": ["GENERIC"],
-        "sample_rate_hz": 8000,
-        "delay_ms": 180,
-        "files": {"model": "a/model.onnx"},
-        "options": {"modeling_unit": "bpe"},
-    }
+    assert written["sherpa"] == {"delay_ms": 180, "modeling_unit": "bpe"}
+    assert [file["path"] for file in written["files"]] == ["a/model.onnx"]
 
 
 def test_installed_is_what_has_a_record_and_no_dot(tmp_path: Path) -> None:
@@ -124,6 +105,18 @@ def test_faults_are_found_in_every_file(tmp_path: Path) -> None:
     path.write_bytes(b"")
     assert find_faults(model) == ["a/model.onnx has 0 bytes, not 7"]
     path.unlink()
+    assert find_faults(model) == ["a/model.onnx is missing"]
+
+
+def test_a_record_made_by_hand_needs_no_sizes_and_hashes(tmp_path: Path) -> None:
+    """Then a file only has to be there."""
+    folder = install(tmp_path).folder
+    assert folder is not None
+    bare = row().model_copy(update={"files": (ModelFile(path="a/model.onnx"),)})
+    write_record(folder, bare)
+    model = read_shelf(tmp_path, {}).models["mine"]
+    assert find_faults(model) == []
+    (folder / "a" / "model.onnx").unlink()
     assert find_faults(model) == ["a/model.onnx is missing"]
 
 

@@ -127,7 +127,7 @@ def test_the_best_installed_models_serve_and_a_broken_one_is_logged(
     shelf = tmp_path / "home" / "models"
     install(shelf, "zipformer-en", "en-US")
     install(shelf, "broken", "en-US")
-    (shelf / "broken" / "stapes-pulled.toml").write_text("[")
+    (shelf / "broken" / "stapes-model.toml").write_text("[")
 
     with capture_logs() as lines:
         deployment = start_server(engine=None).deployment

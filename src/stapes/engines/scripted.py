@@ -36,17 +36,17 @@ _CAPABILITIES = Capabilities(
 
 
 def read_capabilities(model: Path) -> Capabilities:
-    """What the card in a model's folder says; an engine with these stands in for that model.
+    """What the record in a model's folder says; an engine with these stands in for that model.
 
     Raises `EngineError` when there is none or it cannot be read.
     """
     try:
-        card = tomllib.loads((model / "stapes-model.toml").read_text("utf-8"))
+        row = tomllib.loads((model / "stapes-model.toml").read_text("utf-8"))
         return replace(
             _CAPABILITIES,
-            model_type=card["model_type"],
-            model_domains=tuple(card["domains"]),
-            languages=tuple(card["languages"]),
+            model_type=row["model_type"],
+            model_domains=tuple(row["domains"]),
+            languages=tuple(row["languages"]),
         )
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise EngineError(f"{model} holds no model: {error!r}") from error

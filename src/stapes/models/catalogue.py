@@ -51,14 +51,20 @@ def _inside(path: str) -> str:
     return path
 
 
+def needs(model_type: str, domains: Iterable[str], languages: Iterable[str]) -> frozenset[Need]:
+    """Every language in every domain; a ``*`` among the languages is all of the model type."""
+    listed = tuple(languages)
+    known = LANGUAGES[model_type] if EVERY_LANGUAGE in listed else listed
+    return frozenset(Need(model_type, *pair) for pair in product(domains, known))
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelFile(_Part):
-    """One file of a model; ``path`` as in the repository, size in bytes, ``part`` the engine's."""
+    """One file of a model; ``path`` as in the repository, size in bytes."""
 
-    part: str | None = None
     path: Annotated[str, AfterValidator(_inside)]
     size: Annotated[int, Field(ge=0)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
@@ -75,26 +81,23 @@ class WordErrorRate(_Part):
 class Model(_Part):
     """One row.
 
-    ``languages`` and ``domains`` are as on the wire; ``*`` is every language. The engine is told
-    ``kind``, ``options``, ``real_time_factor``, ``delay_ms`` and the parts of the files.
+    ``languages`` and ``domains`` are as on the wire; ``*`` is every language. ``sherpa`` is what
+    that engine alone wants to know of the model.
     """
 
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=64)]
     engine: str
-    kind: str | None = None
     model_type: Literal["ORACLE", "WHISPER"]
     languages: Annotated[tuple[str, ...], Field(min_length=1)]
     domains: Annotated[tuple[Literal["GENERIC", "MEDICAL"], ...], Field(min_length=1)]
     sample_rate_hz: Literal[8000, 16000]
     streaming: bool
-    real_time_factor: Annotated[float, Field(gt=0)] | None = None
-    delay_ms: Annotated[int, Field(ge=0)] | None = None
     summary: str = ""
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     revision: str | None = None
     licence: str | None = None
     files: tuple[ModelFile, ...] = ()
-    options: dict[str, str] = {}
+    sherpa: dict[str, str | int | float] = {}
     wer: WordErrorRate | None = None
 
     @model_validator(mode="after")
@@ -126,14 +129,7 @@ class Model(_Part):
     @cached_property
     def needs(self) -> frozenset[Need]:
         """All that it can serve."""
-        pairs = product(self.domains, self.all_languages)
-        return frozenset(Need(self.model_type, domain, language) for domain, language in pairs)
-
-    @property
-    def all_languages(self) -> tuple[str, ...]:
-        """Its languages one by one."""
-        is_any = EVERY_LANGUAGE in self.languages
-        return LANGUAGES[self.model_type] if is_any else self.languages
+        return needs(self.model_type, self.domains, self.languages)
 
 
 Catalogue = Mapping[str, Model]

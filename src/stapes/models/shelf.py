@@ -4,8 +4,7 @@
 
     models/
     ├── NAME/                    an installed model: put in place last, whole and checked
-    │   ├── stapes-model.toml    its card: what the engine has to know of it
-    │   ├── stapes-pulled.toml   its row, with the commit, and size and hash of every file
+    │   ├── stapes-model.toml    its row, with the commit, and size and hash of every file
     │   └── …                    its files
     └── .NAME.…                  one that is being pulled, or taken away
 
@@ -26,13 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from stapes.errors import ModelError
 from stapes.models.catalogue import Catalogue, Model, parse_model
 
-CARD = "stapes-model.toml"
-RECORD = "stapes-pulled.toml"
+RECORD = "stapes-model.toml"
+"""What was pulled; the engine reads here, too, what model it is."""
+
 CHUNK_BYTES = 1024 * 1024
 
 
@@ -84,17 +82,8 @@ def read_record(folder: Path) -> Model:
 
 
 def write_record(folder: Path, row: Model) -> None:
-    """Write what `read_record` reads, and the card that the engine reads."""
-    (folder / RECORD).write_text(_document(_plain(row)), encoding="utf-8")
-    card = _plain(row, {"engine", "kind", "model_type", "domains", "sample_rate_hz"})
-    card |= _plain(row, {"real_time_factor", "delay_ms", "options"})
-    card["languages"] = row.all_languages
-    card["files"] = {file.part: file.path for file in row.files if file.part is not None}
-    (folder / CARD).write_text(_document(card), encoding="utf-8")
-
-
-def _plain(part: BaseModel, fields: set[str] | None = None) -> dict[str, Any]:
-    return part.model_dump(include=fields, exclude_none=True)
+    """Write what `read_record` reads."""
+    (folder / RECORD).write_text(_document(row.model_dump(exclude_none=True)), encoding="utf-8")
 
 
 def _document(values: Mapping[str, Any]) -> str:
@@ -128,9 +117,9 @@ def find_faults(model: InstalledModel) -> list[str]:
         path = model.folder / file.path
         if not path.is_file():
             found.append(f"{file.path} is missing")
-        elif path.stat().st_size != file.size:
+        elif file.size not in {None, path.stat().st_size}:
             found.append(f"{file.path} has {path.stat().st_size} bytes, not {file.size}")
-        elif hash_file(path) != file.sha256:
+        elif file.sha256 not in {None, hash_file(path)}:
             found.append(f"{file.path} is not what was pulled: its SHA-256 is another")
     return found
 

@@ -22,6 +22,7 @@ from stapes.models.catalogue import (
     Need,
     advice,
     choose,
+    needs,
     pull_command,
     read_catalogue,
     suggest,
@@ -100,8 +101,8 @@ class Pools:
     def shares(self) -> list[Share]:
         """Which model serves what, by name."""
         return [
-            Share(name, self._pools[name].engine, model_type, *_split(needs))
-            for (name, model_type), needs in groupby(
+            Share(name, self._pools[name].engine, model_type, *_split(served))
+            for (name, model_type), served in groupby(
                 sorted(self._routes, key=self._share_order),
                 key=lambda need: (self._routes[need], need.model_type),
             )
@@ -204,8 +205,8 @@ class Pools:
         """The needs that are served, whichever model does."""
         by_type = groupby(sorted(self._routes), key=lambda need: need.model_type)
         parts = []
-        for model_type, needs in by_type:
-            domains, languages = _split(needs)
+        for model_type, served in by_type:
+            domains, languages = _split(served)
             parts.append(
                 f"modelType {model_type}, modelDomain {', '.join(domains)}, "
                 f"languageCode {_listed(languages, ', ')}"
@@ -254,24 +255,20 @@ class _Opening:
             del self._serving[name]
         else:
             self.pools[name] = pool
-            self._serving[name] &= frozenset(_needs(pool.capabilities))
+            self._serving[name] &= _needs(pool.capabilities)
 
 
 async def _close(pools: Iterable[Pool]) -> None:
     await asyncio.gather(*(pool.close() for pool in pools))
 
 
-def _needs(able: Capabilities) -> list[Need]:
-    return [
-        Need(able.model_type, domain, language)
-        for domain in able.model_domains
-        for language in able.languages
-    ]
+def _needs(able: Capabilities) -> frozenset[Need]:
+    return needs(able.model_type, able.model_domains, able.languages)
 
 
-def _split(needs: Iterable[Need]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The domains and the languages of needs."""
-    listed = list(needs)
+def _split(served: Iterable[Need]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The domains and the languages of the needs that are served."""
+    listed = list(served)
     domains, languages = ({need.domain for need in listed}, {need.language for need in listed})
     return tuple(sorted(domains)), tuple(sorted(languages))
 
