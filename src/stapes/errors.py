@@ -52,6 +52,8 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     │   ├── ServiceUnavailableError         503  ServiceUnavailable, not ready or no capacity
     │   └── GoingAwayError                  503  ServiceUnavailable, the server is stopping
     ├── EngineError                              an engine could not be loaded or failed
+    ├── ModelError                               a model cannot be pulled, read, verified or removed
+    │   └── HubUnreachableError                  the hub of the models gave no answer
     ├── StoreError                               the database could not be opened or written
     │   └── RecordRefusedError                   a record that can never be written
     ├── IdentityError                            a change of who may do what, refused
@@ -335,6 +337,14 @@ class GoingAwayError(ApiError):
 
 class EngineError(StapesError):
     """An engine could not be loaded, or failed while it decoded."""
+
+
+class ModelError(StapesError):
+    """A model, or what is written of one, cannot be pulled, read, verified or removed."""
+
+
+class HubUnreachableError(ModelError):
+    """The hub that models are pulled from gave no answer."""
 
 
 class StoreError(StapesError):

@@ -19,7 +19,6 @@ from stapes.engines.port import HearingParams
 from stapes.errors import (
     EngineError,
     InternalServerError,
-    InvalidParameterError,
     ServiceUnavailableError,
 )
 from stapes.protocol.events import (
@@ -170,23 +169,6 @@ async def test_a_killed_template_is_started_again() -> None:
                 await asyncio.sleep(0.01)
         assert pool.worker_pids[0] != template
         (await pool.take(PARAMS, Inbox().post)).release()
-
-
-@pytest.mark.parametrize(
-    ("hearing", "named"),
-    [
-        (HearingParams(language="fr-FR"), "languageCode fr-FR"),
-        (HearingParams(model_type="WHISPER", language="en"), "modelType WHISPER"),
-        (HearingParams(model_domain="MEDICAL"), "modelDomain MEDICAL"),
-    ],
-)
-async def test_what_is_not_installed_is_named(hearing: HearingParams, named: str) -> None:
-    """With what is."""
-    async with running("pocketsphinx", warm=1) as pool:
-        params = ListenerParams("audio/raw;rate=16000", hearing, 0, 2000)
-        with pytest.raises(InvalidParameterError, match=f"{named}.*en-US") as caught:
-            await pool.take(params, Inbox().post)
-        assert "ORACLE" in caught.value.public
 
 
 async def test_an_engine_that_does_not_exist_is_an_error() -> None:

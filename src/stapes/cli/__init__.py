@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 import stapes
-from stapes.cli import audit, iam, keys, receipt, sessions
+from stapes.cli import audit, iam, keys, models, receipt, sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
 from stapes.cli.prune import prune
@@ -76,6 +76,7 @@ app.command()(init)
 app.command()(serve)
 app.command()(token)
 app.command()(transcribe)
+app.add_typer(models.app, name="models")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
+import httpx
 import typer
 
 from stapes.errors import ClientError
@@ -45,8 +46,19 @@ def demo(
     began = time.monotonic()
     with own_server() as own:
         typer.echo(f"It listens on {own.url} (after {time.monotonic() - began:.1f} s).")
+        if hint := _advice(own.url):
+            typer.echo(hint)
         server = Server(own.url, own.profile, own.profile.compartment)
         _show(server, fast=fast)
+
+
+def _advice(url: str) -> str | None:
+    """What the server would say on how to hear better."""
+    from stapes.models.catalogue import advice, read_catalogue
+
+    with httpx.Client(trust_env=False) as client:
+        ready = client.get(f"{url}/ready").json()
+    return advice((share["engine"] for share in ready["models"]), read_catalogue())
 
 
 def _show(server: Server, *, fast: bool) -> None:

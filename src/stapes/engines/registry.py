@@ -16,10 +16,10 @@ def _pocketsphinx(_model: Path | None) -> Engine:
     return PocketSphinxEngine()
 
 
-def _scripted(_model: Path | None) -> Engine:
-    from stapes.engines.scripted import ScriptedEngine
+def _scripted(model: Path | None) -> Engine:
+    from stapes.engines.scripted import ScriptedEngine, read_capabilities
 
-    return ScriptedEngine()
+    return ScriptedEngine() if model is None else ScriptedEngine(able=read_capabilities(model))
 
 
 def _whisper(model: Path | None) -> Engine:
@@ -36,7 +36,7 @@ ENGINES: Mapping[str, Callable[[Path | None], Engine]] = MappingProxyType(
 
 
 def load_engine(name: str, model: Path | None = None) -> Engine:
-    """Load an engine, with the model in the folder ``model`` where it needs one.
+    """Load an engine; ``model`` is the folder of its model, for those that bring none.
 
     Raises `EngineError` when there is none of this name or it cannot load.
     """

@@ -6,7 +6,10 @@ doubled piece of a stream shows in the words.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment
 from stapes.errors import EngineError
@@ -32,16 +35,34 @@ _CAPABILITIES = Capabilities(
 )
 
 
+def read_capabilities(model: Path) -> Capabilities:
+    """What the record in a model's folder says; an engine with these stands in for that model.
+
+    Raises `EngineError` when there is none or it cannot be read.
+    """
+    try:
+        row = tomllib.loads((model / "stapes-model.toml").read_text("utf-8"))
+        return replace(
+            _CAPABILITIES,
+            model_type=row["model_type"],
+            model_domains=tuple(row["domains"]),
+            languages=tuple(row["languages"]),
+        )
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        raise EngineError(f"{model} holds no model: {error!r}") from error
+
+
 class ScriptedEngine:
     """Opens recognisers that count: ``zero one two`` and so on, one word every ``word_ms``."""
 
-    def __init__(self, word_ms: int = 320) -> None:
+    def __init__(self, word_ms: int = 320, able: Capabilities = _CAPABILITIES) -> None:
         self._word_ms = word_ms
+        self._able = able
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this engine can do."""
-        return _CAPABILITIES
+        """What this engine can do, or says that it can."""
+        return self._able
 
     def open(self, params: HearingParams) -> ScriptedRecogniser:
         """Open a recogniser for one stream; the parameters change nothing."""

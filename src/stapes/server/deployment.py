@@ -12,6 +12,8 @@ from uuid import uuid4
 import structlog
 
 from stapes.errors import HomeError, ServiceUnavailableError, StoreError
+from stapes.models.catalogue import read_catalogue
+from stapes.models.shelf import read_shelf
 from stapes.server.home import Home, open_home
 from stapes.server.known import Known, keep_known, read_known
 from stapes.server.live import LiveSessions
@@ -22,7 +24,7 @@ from stapes.store.port import Store
 from stapes.store.sql import open_store
 from stapes.store.writer import Writer
 from stapes.tokens.keys import SigningKey
-from stapes.workers.pool import Pool
+from stapes.workers.pools import Pools
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +45,7 @@ class Deployment:
     home: Home
     store: Store
     writer: Writer
-    pool: Pool
+    pool: Pools
     known: Known
     retries: RetryMemory
     quotas: Quotas
@@ -78,7 +80,8 @@ class Deployment:
 async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
     """Open everything that a server needs, and close it at the end.
 
-    Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`.
+    Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`,
+    `stapes.errors.ModelError`.
     """
     home = open_home(settings.home, settings.master_key)
     async with AsyncExitStack() as stack:
@@ -92,12 +95,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
                 "run `stapes keys replace`"
             )
         retries = RetryMemory(store.retried_since(now - REMEMBERED_FOR))
-        pool = await Pool.start(
-            settings.engine,
-            model=settings.model,
-            streams=settings.streams,
-            warm=settings.warm_workers,
-        )
+        pool = await open_pools(settings)
         stack.push_async_callback(pool.close)
         writer = Writer(store)
         stack.push_async_callback(_close_writer, writer)
@@ -115,6 +113,27 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
         looking = asyncio.create_task(keep_known(deployment))
         stack.push_async_callback(_cancel, looking)
         yield deployment
+
+
+async def open_pools(settings: Settings) -> Pools:
+    """The engine of the settings, or else the best installed model for each need.
+
+    Raises `stapes.errors.EngineError`, `stapes.errors.ModelError`.
+    """
+    if settings.engine is not None:
+        return await Pools.start_one(
+            settings.engine,
+            model=settings.model,
+            streams=settings.streams,
+            warm=settings.warm_workers,
+        )
+    catalogue = read_catalogue(settings.home)
+    shelf = read_shelf(settings.shelf, catalogue)
+    for fault in shelf.faults:
+        log.error("model_unreadable", cause=fault)
+    return await Pools.start(
+        shelf.models.values(), catalogue, streams=settings.streams, warm=settings.warm_workers
+    )
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
