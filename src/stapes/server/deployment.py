@@ -89,7 +89,10 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
         directory = store.directory()
         retries = RetryMemory(store.retried_since(datetime.now(UTC) - REMEMBERED_FOR))
         pool = await Pool.start(
-            settings.engine, streams=settings.streams, warm=settings.warm_workers
+            settings.engine,
+            model=settings.model,
+            streams=settings.streams,
+            warm=settings.warm_workers,
         )
         stack.push_async_callback(pool.close)
         writer = Writer(store)

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,12 +31,13 @@ class Template:
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def start(cls, engine: str) -> Template:
+    async def start(cls, engine: str, model: Path | None = None) -> Template:
         """Start the process; `read` its "ready" before anything else."""
+        what = [engine] if model is None else [engine, str(model)]
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "stapes.workers.template", engine, str(theirs.fileno())),
+                *(sys.executable, "-m", "stapes.workers.template", str(theirs.fileno()), *what),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

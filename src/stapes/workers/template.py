@@ -1,7 +1,7 @@
 """The template process: loads an engine once, then forks workers that share its memory.
 
-Run as ``python -m stapes.workers.template ENGINE FD``. ``FD`` is a unix stream socket to the
-server: a byte that comes with a file descriptor asks for a worker on that descriptor; every answer
+Run as ``python -m stapes.workers.template FD ENGINE [MODEL]``. ``MODEL`` is the folder of the
+engine's model; ``FD`` is a unix stream socket to the server: a byte that comes with a file descriptor asks for a worker on that descriptor; every answer
 is a line of JSON. The process ends when the server's side of the socket does, however that came.
 """
 
@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NoReturn
 
 from stapes.engines.hearing import Listener, ListenerParams
@@ -26,19 +27,18 @@ from stapes.workers import worker
 REAP_INTERVAL_S = 0.5
 
 
-def main(engine_name: str, control_fd: int) -> int:
+def main(control_fd: int, engine_name: str, model: Path | None = None) -> int:
     """Load, tell what was loaded, fork on demand. Returns the exit code."""
     _ignore_stop_signals()
     with socket.socket(fileno=control_fd) as control:
         try:
-            return _load_and_serve(engine_name, control)
-        except ConnectionError:
+            return XX    except ConnectionError:
             return 0  # the server went away
 
 
-def _load_and_serve(engine_name: str, control: socket.socket) -> int:
+def _load_and_serve(engine_name: str, model: Path | None, control: socket.socket) -> int:
     try:
-        engine = load_engine(engine_name)
+        engine = load_engine(engine_name, model)
         _warm(engine)
     except EngineError as error:
         _tell(control, failed=str(error))
@@ -57,7 +57,8 @@ def _ignore_stop_signals() -> None:
 
 def _warm(engine: Engine) -> None:
     """Hear half a second of silence: what is imported or allocated on first use is then shared."""
-    params = ListenerParams("audio/raw;rate=8000", HearingParams(), 0, 0)
+    hearing = HearingParams(language=engine.capabilities.languages[0])
+    params = ListenerParams("audio/raw;rate=8000", hearing, 0, 0)
     listener = Listener(engine, params)
     listener.accept(bytes(8000))
     listener.flush()
@@ -124,4 +125,4 @@ def _tell(control: socket.socket, **message: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:])))
