@@ -32,7 +32,8 @@ def main(control_fd: int, engine_name: str, model: Path | None = None) -> int:
     _ignore_stop_signals()
     with socket.socket(fileno=control_fd) as control:
         try:
-            return XX    except ConnectionError:
+            return _load_and_serve(engine_name, model, control)
+        except ConnectionError:
             return 0  # the server went away
 
 
