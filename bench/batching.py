@@ -1,11 +1,11 @@
 """What many streams in one worker cost beside one stream: the batches of the sherpa engine.
 
 ``scripts/bench batching [--model FOLDER] [--seconds N] [--json]``. ``FOLDER`` holds the model
-(``tests/fixtures/digits``). Each of N streams hears speech of its own, ``--seconds`` (30) of it:
-the bundled samples, begun elsewhere by each stream.
+(``tests/fixtures/digits``). 32 streams hear speech of their own, ``--seconds`` (20) of it: the
+bundled samples, begun elsewhere by each stream. They come N at a time, so that every N hears the
+same audio, and N = 1 is one stream after the other.
 
-* worker: CPU of one worker process that hears N streams at a time, with their voice activity,
-  for each second of audio of each stream.
+* worker: CPU of the one worker process, voice activity and all, for a second of a stream's audio.
 * engine: the same for the engine alone, called in this process with N turns at a time.
 
 What each stream hears has to be what it hears alone, word for word, time for time.
@@ -30,7 +30,7 @@ from bench.harness import Bar, Report, cpu_s
 from bench.hearing import RATE_HZ, bundled
 from stapes.audio.encodings import Pcm
 from stapes.engines.hearing import BLOCK_SAMPLES, ListenerParams
-from stapes.engines.port import HearingParams, Segment, Turn
+from stapes.engines.port import HearingParams, Turn
 from stapes.engines.sherpa import SherpaEngine
 from stapes.protocol.events import Event, UtteranceArrived
 from stapes.protocol.words import Word
@@ -40,6 +40,7 @@ MODEL = Path(__file__).parent.parent / "tests" / "fixtures" / "digits"
 COUNTS = (1, 2, 4, 8, 16, 32)
 ROUNDS = 3
 PIECE_S = 0.1
+BLOCKS_OF_A_SEGMENT = 20  # about two seconds
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 1000)
 
 Heard = list[tuple[Word, ...]]
@@ -57,20 +58,19 @@ def run(arguments: Sequence[str]) -> Report:
     """Measure each number of streams in turn, and all again; compare medians."""
     asked = _parse(arguments)
     audio = [_audio(asked.seconds, stream) for stream in range(max(COUNTS))]
-    alone = asyncio.run(_alone(asked.model, audio))
     workers: dict[int, list[Run]] = {count: [] for count in COUNTS}
     engines: dict[int, list[float]] = {count: [] for count in COUNTS}
     for _ in range(ROUNDS):
         for count in COUNTS:
-            workers[count].append(asyncio.run(_in_a_worker(asked.model, audio[:count])))
-            engines[count].append(_by_the_engine(asked.model, audio[:count]))
-    return _report(alone, workers, engines, asked.seconds)
+            workers[count].append(asyncio.run(_in_a_worker(asked.model, audio, count)))
+            engines[count].append(_by_the_engine(asked.model, audio, count))
+    return _report(workers, engines, asked.seconds)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/bench batching", description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL, help="folder of a streaming model")
-    parser.add_argument("--seconds", type=float, default=30, help="audio of each stream")
+    parser.add_argument("--seconds", type=float, default=20, help="audio of each stream")
     return parser.parse_args(arguments)
 
 
@@ -80,25 +80,23 @@ def _audio(seconds: float, stream: int) -> Pcm:
     return np.resize(begun, int(seconds * RATE_HZ))
 
 
-async def _alone(model: Path, audio: Sequence[Pcm]) -> list[Heard]:
-    """What each stream hears when no other is there."""
-    pool = await Pool.start("sherpa", model=model, streams=1, warm=1)
-    try:
-        return [await _hear(pool, each) for each in audio]
-    finally:
-        await pool.close()
-
-
-async def _in_a_worker(model: Path, audio: Sequence[Pcm]) -> Run:
-    pool = await Pool.start("sherpa", model=model, streams=max(COUNTS), warm=1)
+async def _in_a_worker(model: Path, audio: Sequence[Pcm], count: int) -> Run:
+    pool = await Pool.start("sherpa", model=model, streams=count, warm=1)
     try:
         _, worker = pool.worker_pids
         before = cpu_s(worker)
-        heard = await asyncio.gather(*(_hear(pool, each) for each in audio))
+        heard: list[Heard] = []
+        for group in batched(audio, count):
+            heard += await asyncio.gather(*(_hear(pool, each) for each in group))
         assert len(pool.worker_pids) == 2, "the model's real-time factor asks for more workers"
         return Run((cpu_s(worker) - before) / (sum(map(len, audio)) / RATE_HZ), heard)
     finally:
         await pool.close()
+
+
+def batched(audio: Sequence[Pcm], count: int) -> list[Sequence[Pcm]]:
+    """Groups of ``count``."""
+    return [audio[start : start + count] for start in range(0, len(audio), count)]
 
 
 async def _hear(pool: Pool, pcm: Pcm) -> Heard:
@@ -123,37 +121,35 @@ async def _hear(pool: Pool, pcm: Pcm) -> Heard:
     return heard
 
 
-def _by_the_engine(model: Path, audio: Sequence[Pcm]) -> float:
+def _by_the_engine(model: Path, audio: Sequence[Pcm], count: int) -> float:
     engine = SherpaEngine(model)
     rate_hz = engine.capabilities.sample_rate_hz
     speech = [soxr.resample(pcm, RATE_HZ, rate_hz) for pcm in audio]
-    recognisers = [engine.open(HearingParams()) for _ in speech]
-    block = BLOCK_SAMPLES * rate_hz // RATE_HZ
     began = time.process_time()
-    for start in range(0, len(speech[0]), block):
-        ends = start // block % 20 == 19
-        turns = [
-            Turn(recogniser, pcm[start : start + block], ends)
-            for recogniser, pcm in zip(recognisers, speech, strict=True)
-        ]
-        _: Sequence[Sequence[Segment]] = engine.take_together(turns)
+    for group in batched(speech, count):
+        _take_turns(engine, group, BLOCK_SAMPLES * rate_hz // RATE_HZ)
     return (time.process_time() - began) / (sum(map(len, audio)) / RATE_HZ)
 
 
+def _take_turns(engine: SherpaEngine, speech: Sequence[Pcm], block: int) -> None:
+    recognisers = [engine.open(HearingParams()) for _ in speech]
+    for start in range(0, len(speech[0]), block):
+        ends = start // block % BLOCKS_OF_A_SEGMENT == 0
+        engine.take_together(
+            [
+                Turn(recogniser, pcm[start : start + block], ends)
+                for recogniser, pcm in zip(recognisers, speech, strict=True)
+            ]
+        )
+
+
 def _report(
-    alone: Sequence[Heard],
-    workers: dict[int, list[Run]],
-    engines: dict[int, list[float]],
-    seconds: float,
+    workers: dict[int, list[Run]], engines: dict[int, list[float]], seconds: float
 ) -> Report:
     worker = {count: statistics.median(run.cpu for run in runs) for count, runs in workers.items()}
     engine = {count: statistics.median(values) for count, values in engines.items()}
-    same = all(
-        heard == alone[index]
-        for runs in workers.values()
-        for run in runs
-        for index, heard in enumerate(run.heard)
-    )
+    alone = workers[1][0].heard
+    same = all(run.heard == alone for runs in workers.values() for run in runs)
     table = Table(
         *("streams", "worker, CPU s per audio s", "to one", "engine alone", "to one"),
         title=f"one worker process, {seconds:g} s of speech a stream",

@@ -1,6 +1,6 @@
 """The digits network as an ONNX graph in sherpa-onnx's T-one layout.
 
-In: ``signal`` (batch, 2400, 1), int32 samples of 300 ms at 8 kHz, and ``state`` (batch, n), float16.
+In: ``signal`` (batch, 2400, 1), int32 samples of 300 ms at 8 kHz, and ``state`` (batch, n) float16.
 Out: ``logprobs`` (batch, 10, tokens) and the next ``state``. The state holds what each layer needs
 of the past: the last samples, and the last inputs of every convolution.
 """

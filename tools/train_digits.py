@@ -194,7 +194,7 @@ def make_example(clips: Sequence[Clip], random: np.random.Generator) -> Example:
     allowed = np.zeros((SAMPLES // OUT_SAMPLES, len(TOKENS)), np.bool_)
     allowed[:, 0] = True
     for _ in range(most):
-        clip = clips[random.integers(len(clips))]
+        clip = clips[int(random.integers(len(clips)))]
         samples = at_speed(clip.samples, speaker_speed * random.uniform(0.95, 1.05))
         end = at + len(samples)
         if end > SAMPLES - (DELAY + 3) * OUT_SAMPLES:
@@ -212,7 +212,7 @@ def make_example(clips: Sequence[Clip], random: np.random.Generator) -> Example:
 def at_speed(samples: Audio, speed: float) -> Audio:
     """Played faster, pitch and all."""
     times = np.arange(0, len(samples) - 1, speed)
-    return np.interp(times, np.arange(len(samples)), samples).astype(np.float32)
+    return np.asarray(np.interp(times, np.arange(len(samples)), samples), np.float32)
 
 
 def spoil(audio: Audio, gain: float, random: np.random.Generator) -> Audio:
@@ -220,7 +220,7 @@ def spoil(audio: Audio, gain: float, random: np.random.Generator) -> Audio:
     if random.random() < 0.8:
         noise = random.standard_normal(len(audio)).astype(np.float32)
         if random.random() < 0.5:
-            noise = np.convolve(noise, np.ones(8, np.float32) / 3, "same")
+            noise = np.asarray(np.convolve(noise, np.ones(8) / 3, "same"), np.float32)
         audio = audio + noise * gain * 10 ** (random.uniform(-60, -22) / 20)
     if random.random() < 0.4:
         audio = audio - np.float32(random.uniform(-0.7, 0.5)) * np.roll(audio, 1)
@@ -234,7 +234,7 @@ def through_mu_law(audio: Audio) -> Audio:
     """To 8 bits by the continuous µ-law curve, and back."""
     coded = np.sign(audio) * np.log1p(255 * np.abs(audio)) / np.log(256)
     coarse = np.round(coded * 127) / 127
-    return (np.sign(coarse) * np.expm1(np.abs(coarse) * np.log(256)) / 255).astype(np.float32)
+    return np.asarray(np.sign(coarse) * np.expm1(np.abs(coarse) * np.log(256)) / 255, np.float32)
 
 
 if __name__ == "__main__":

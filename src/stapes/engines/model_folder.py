@@ -25,9 +25,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tomllib import TOMLDecodeError, loads
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from stapes.errors import EngineError
 
@@ -46,9 +46,9 @@ class ModelFolder:
     files: Mapping[str, Path]
     domains: tuple[str, ...] = ("GENERIC",)
     model_type: str = "ORACLE"
-    sample_rate_hz: int = 16000
-    real_time_factor: float = 0.1
-    delay_ms: int = 0
+    sample_rate_hz: Annotated[int, Field(gt=0)] = 16000
+    real_time_factor: Annotated[float, Field(gt=0)] = 0.1
+    delay_ms: Annotated[int, Field(ge=0)] = 0
     options: Mapping[str, str] = field(default_factory=dict)
 
     def file(self, part: str) -> str:
@@ -73,7 +73,7 @@ def read_model_folder(folder: Path) -> ModelFolder:
         return _ADAPTER.validate_python({**given, "files": _files(folder, given)})
     except OSError as error:
         raise EngineError(f"no model: {error}") from error
-    except (TOMLDecodeError, UnicodeDecodeError, ValidationError, TypeError) as error:
+    except (TOMLDecodeError, UnicodeDecodeError, ValidationError, AttributeError) as error:
         raise EngineError(f"{path} is no card of a model: {error}") from error
 
 

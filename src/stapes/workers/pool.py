@@ -66,7 +66,8 @@ class Pool:
     ) -> Pool:
         """Load ``engine`` and keep ``warm`` workers ready. Raises `EngineError`.
 
-        ``model``: folder of the engine's model, for engines that bring none. ``streams``: limit of concurrent streams; None: cores / the engine's real-time factor.
+        ``model``: folder of the engine's model, for engines that bring none.
+        ``streams``: limit of concurrent streams; None: cores / the engine's real-time factor.
         """
         pool = cls(engine, model=model, streams=streams, warm=warm)
         await pool._load()

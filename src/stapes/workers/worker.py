@@ -35,7 +35,7 @@ NICENESS = 5
 def serve(engine: Engine, connection: socket.socket) -> None:
     """Serve frames until the other side closes. Never raises: a stream that fails is reported."""
     os.nice(NICENESS)
-    worker = _Worker(engine, connection)
+    worker = Worker(engine, connection)
     reader = FrameReader()
     while (data := _receive(connection, wait=not worker.busy)) != b"":
         for kind, stream, payload in reader.feed(data or b""):
@@ -51,7 +51,9 @@ def _receive(connection: socket.socket, *, wait: bool) -> bytes | None:
         return None
 
 
-class _Worker:
+class Worker:
+    """The streams of one socket."""
+
     def __init__(self, engine: Engine, connection: socket.socket) -> None:
         self._engine = engine
         self._connection = connection
@@ -78,8 +80,8 @@ class _Worker:
             if stream.busy and stream.turn is None:
                 self._advance(stream, None)
         asking = [(stream, turn) for stream in self._streams.values() if (turn := stream.turn)]
-        for stream, heard in zip(asking, self._answers(asking), strict=True):
-            self._advance(stream[0], heard)
+        for (stream, _), heard in zip(asking, self._answers(asking), strict=True):
+            self._advance(stream, heard)
 
     def _answers(
         self, asking: Sequence[tuple[_Stream, Turn]]

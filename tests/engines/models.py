@@ -1,0 +1,6 @@
+"""Models that the tests hear with."""
+
+from pathlib import Path
+
+DIGITS = Path(__file__).parents[1] / "fixtures" / "digits"
+"""Spoken digits at 8 kHz; its card says how it was made."""

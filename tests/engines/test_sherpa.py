@@ -1,0 +1,123 @@
+"""Streaming models of sherpa-onnx."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from stapes.engines.model_folder import CARD
+from stapes.engines.port import BatchEngine, HearingParams
+from stapes.engines.sherpa import KINDS, SherpaEngine, _probabilities, _times_ms
+from stapes.errors import EngineError
+from tests.engines.models import DIGITS
+
+Change = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def digits() -> SherpaEngine:
+    """The model of the tests, loaded once."""
+    return SherpaEngine(DIGITS)
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Change:
+    """The folder of the model with other words in its card."""
+
+    def change(*pairs: tuple[str, str]) -> Path:
+        folder = Path(shutil.copytree(DIGITS, tmp_path / "model"))
+        card = (folder / CARD).read_text(encoding="utf-8")
+        for old, new in pairs:
+            assert old in card
+            card = card.replace(old, new)
+        (folder / CARD).write_text(card, encoding="utf-8")
+        return folder
+
+    return change
+
+
+def test_capabilities(digits: SherpaEngine) -> None:
+    """A CTC model gives times and no probabilities, and takes no phrases."""
+    able = digits.capabilities
+    assert (able.sample_rate_hz, able.languages) == (8000, ("en-US",))
+    assert (able.word_times, able.confidence, able.bias_phrases) == (True, False, False)
+    assert able.streams_per_process == 32
+    assert isinstance(digits, BatchEngine)
+
+
+def test_another_language_is_refused(digits: SherpaEngine) -> None:
+    """Language tags know no case."""
+    digits.open(HearingParams(language="EN-us")).close()
+    with pytest.raises(EngineError, match="fr-FR"):
+        digits.open(HearingParams(language="fr-FR"))
+
+
+def test_phrases_it_cannot_use_are_passed_over(digits: SherpaEngine) -> None:
+    """A CTC model hears as without them."""
+    recogniser = digits.open(HearingParams(phrases=("seven eleven",)))
+    assert recogniser.accept(np.zeros(8000, np.int16)) == ()
+
+
+def test_a_stream_knows_nothing_of_the_segment_before(digits: SherpaEngine) -> None:
+    """A segment hears the same, whatever came before its drain."""
+    noise = np.random.default_rng(3).integers(-9000, 9000, 8000).astype(np.int16)
+    recogniser = digits.open(HearingParams())
+    recogniser.accept(noise)
+    first = recogniser.drain()
+    recogniser.accept(noise)
+    assert recogniser.drain() == first
+
+
+@pytest.mark.parametrize(
+    ("pair", "named"),
+    [
+        (('kind = "t-one-ctc"', 'kind = "tea"'), "no kind of model 'tea'.*t-one-ctc"),
+        (('kind = "t-one-ctc"', 'kind = "transducer"'), "needs a file 'encoder'"),
+        (('kind = "t-one-ctc"', 'kind = "paraformer"'), "needs a file 'encoder'"),
+        (('model = "model.onnx"', 'model = "tokens.txt"'), "could not be loaded"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded(changed: Change, pair: tuple[str, str], named: str) -> None:
+    """Is an error that says why."""
+    with pytest.raises(EngineError, match=named):
+        SherpaEngine(changed(pair))
+
+
+def test_the_kinds() -> None:
+    """Each is loaded by something that sherpa-onnx has."""
+    from sherpa_onnx import OnlineRecognizer
+
+    assert all(hasattr(OnlineRecognizer, loader) for loader, _ in KINDS.values())
+
+
+def test_capital_models_do_not_shout(changed: Change) -> None:
+    """A vocabulary without small letters is written small."""
+    folder = changed()
+    tokens = (folder / "tokens.txt").read_text(encoding="utf-8")
+    shouted = tokens.upper().replace("<BLK>", "<blk>")
+    (folder / "tokens.txt").write_text(shouted, encoding="utf-8")
+    assert SherpaEngine(folder).is_capital
+    assert not SherpaEngine(DIGITS).is_capital
+
+
+def test_times_of_tokens() -> None:
+    """Less the model's delay; evenly spread where it has none."""
+    timed = SimpleNamespace(tokens=["a", "b"], timestamps=[0.1, 0.5])
+    assert _times_ms(timed, 200, 1000) == [0, 300]
+    assert _times_ms(SimpleNamespace(tokens=["a", "b"], timestamps=[]), 200, 1000) == [0, 500]
+    assert _times_ms(SimpleNamespace(tokens=[], timestamps=[]), 0, 1000) == []
+
+
+def test_probabilities_of_tokens() -> None:
+    """Of the model's logarithms; without them, a final is sure and the newest of a partial less."""
+    scored = SimpleNamespace(tokens=["a", "b"], ys_probs=[0.0, -0.6931])
+    assert _probabilities(scored, is_final=False) == pytest.approx([1.0, 0.5], abs=0.001)
+    bare = SimpleNamespace(tokens=["a", "b"], ys_probs=[])
+    assert _probabilities(bare, is_final=True) == [1.0, 1.0]
+    assert _probabilities(bare, is_final=False) == [0.95, 0.6]
+    assert _probabilities(SimpleNamespace(tokens=[], ys_probs=[]), is_final=False) == []
