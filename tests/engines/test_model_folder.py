@@ -1,4 +1,4 @@
-"""The card of a model's folder."""
+"""The record of a model's folder."""
 
 from __future__ import annotations
 
@@ -6,58 +6,74 @@ from pathlib import Path
 
 import pytest
 
-from stapes.engines.model_folder import CARD, read_model_folder
+from stapes.engines.model_folder import RECORD, read_model_folder
 from stapes.errors import EngineError
 
-LEAST = 'engine = "sherpa"\nkind = "nemo-ctc"\nlanguages = ["en-US"]\n'
+LEAST = """engine = "sherpa"
+model_type = "ORACLE"
+languages = ["en-US", "es-ES"]
+domains = ["GENERIC"]
+sample_rate_hz = 16000
+"""
+FILE = "\n[[files]]\npath = "
 
 
-def write(folder: Path, card: str, *files: str) -> Path:
-    (folder / CARD).write_text(card, encoding="utf-8")
+def write(folder: Path, record: str, *files: str) -> Path:
+    (folder / RECORD).write_text(record, encoding="utf-8")
     for name in files:
         (folder / name).write_text("", encoding="utf-8")
     return folder
 
 
-def test_the_least_card(tmp_path: Path) -> None:
-    """What it does not say has a default."""
-    found = read_model_folder(write(tmp_path, LEAST))
-    assert (found.engine, found.kind, found.languages) == ("sherpa", "nemo-ctc", ("en-US",))
+def test_what_an_engine_reads(tmp_path: Path) -> None:
+    """The engine's own table are its options; what is for others is passed over."""
+    record = LEAST + 'licence = "MIT"\n[sherpa]\ndelay_ms = 3\n[other]\nx = 1\n'
+    found = read_model_folder(write(tmp_path, record))
+    assert (found.engine, found.languages) == ("sherpa", ("en-US", "es-ES"))
     assert (found.domains, found.model_type) == (("GENERIC",), "ORACLE")
-    assert (found.sample_rate_hz, found.delay_ms) == (16000, 0)
-    assert not found.files
-    assert not found.options
+    assert found.sample_rate_hz == 16000
+    assert dict(found.options) == {"delay_ms": 3}
+
+
+def test_languages(tmp_path: Path) -> None:
+    """Tags know no case, and a star is every language."""
+    found = read_model_folder(write(tmp_path, LEAST))
+    assert found.speaks("ES-es")
+    assert not found.speaks("en")
+    every = LEAST.replace('"es-ES"', '"*"')
+    assert read_model_folder(write(tmp_path, every)).speaks("en")
 
 
 def test_files(tmp_path: Path) -> None:
-    """Are paths in the folder; one that the card does not name is asked for by its part."""
-    card = LEAST + '[files]\nmodel = "m.onnx"\n'
-    found = read_model_folder(write(tmp_path, card, "m.onnx"))
-    assert found.file("model") == str(tmp_path / "m.onnx")
-    with pytest.raises(EngineError, match="nemo-ctc model needs a file 'tokens'"):
-        found.file("tokens")
+    """Are found by their names, whatever is between."""
+    record = LEAST + FILE + '"encoder-1.int8.onnx"' + FILE + '"tokens.txt"\n'
+    found = read_model_folder(write(tmp_path, record, "encoder-1.int8.onnx", "tokens.txt"))
+    assert found.file("encoder*.onnx") == tmp_path / "encoder-1.int8.onnx"
+    assert found.find("joiner*.onnx") is None
+    with pytest.raises(EngineError, match="no file joiner"):
+        found.file("joiner*.onnx")
 
 
 @pytest.mark.parametrize(
-    ("card", "named"),
+    ("record", "named"),
     [
-        ("engine = ", "no card of a model"),
-        ('engine = "sherpa"\nkind = "x"\n', "languages"),
-        (LEAST + "sample_rate_hz = 'much'\n", "sample_rate_hz"),
-        (LEAST + "shoe_size = 42\n", "shoe_size"),
-        (LEAST + "files = 3\n", "no card of a model"),
-        (LEAST + '[files]\nmodel = "missing.onnx"\n', "no file .*missing.onnx"),
-        (LEAST + '[files]\nmodel = "../stapes-model.toml"\n', "no file"),
-        (LEAST + "real_time_factor = 0\n", "real_time_factor"),
+        ("engine = ", "no record of a model"),
+        ('engine = "sherpa"', "languages"),
+        (LEAST.replace("16000", "'much'"), "sample_rate_hz"),
+        (LEAST + "files = 3\n", "no record of a model"),
+        (LEAST + "files = [3]\n", "no record of a model"),
+        (LEAST + "sherpa = 3\n", "options"),
+        (LEAST + FILE + '"missing.onnx"', "no file .*missing.onnx"),
+        (LEAST + FILE + '"../x/stapes-model.toml"', "no file"),
     ],
 )
-def test_refused(tmp_path: Path, card: str, named: str) -> None:
+def test_refused(tmp_path: Path, record: str, named: str) -> None:
     """With what is wrong."""
     with pytest.raises(EngineError, match=named):
-        read_model_folder(write(tmp_path, card))
+        read_model_folder(write(tmp_path, record))
 
 
-def test_no_card(tmp_path: Path) -> None:
+def test_no_record(tmp_path: Path) -> None:
     """A folder without one is no model."""
     with pytest.raises(EngineError, match=r"no model.*stapes-model\.toml"):
         read_model_folder(tmp_path)

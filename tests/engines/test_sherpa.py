@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stapes.engines.model_folder import CARD
+from stapes.engines.model_folder import RECORD, read_model_folder
 from stapes.engines.port import BatchEngine, HearingParams
-from stapes.engines.sherpa import KINDS, SherpaEngine, _probabilities, _times_ms
+from stapes.engines.sherpa import KINDS, SherpaEngine, _probabilities, _times_ms, find_kind
 from stapes.errors import EngineError
 from tests.engines.models import DIGITS
 
@@ -27,15 +27,15 @@ def digits() -> SherpaEngine:
 
 @pytest.fixture
 def changed(tmp_path: Path) -> Change:
-    """The folder of the model with other words in its card."""
+    """The folder of the model with other words in its record."""
 
     def change(*pairs: tuple[str, str]) -> Path:
         folder = Path(shutil.copytree(DIGITS, tmp_path / "model"))
-        card = (folder / CARD).read_text(encoding="utf-8")
+        card = (folder / RECORD).read_text(encoding="utf-8")
         for old, new in pairs:
             assert old in card
             card = card.replace(old, new)
-        (folder / CARD).write_text(card, encoding="utf-8")
+        (folder / RECORD).write_text(card, encoding="utf-8")
         return folder
 
     return change
@@ -76,16 +76,40 @@ def test_a_stream_knows_nothing_of_the_segment_before(digits: SherpaEngine) -> N
 @pytest.mark.parametrize(
     ("pair", "named"),
     [
-        (('kind = "t-one-ctc"', 'kind = "tea"'), "no kind of model 'tea'.*t-one-ctc"),
-        (('kind = "t-one-ctc"', 'kind = "transducer"'), "needs a file 'encoder'"),
-        (('kind = "t-one-ctc"', 'kind = "paraformer"'), "needs a file 'encoder'"),
-        (('model = "model.onnx"', 'model = "tokens.txt"'), "could not be loaded"),
+        (("[sherpa]", '[sherpa]\nkind = "tea"'), "no kind of model 'tea'.*t-one-ctc"),
+        (("[sherpa]", '[sherpa]\nkind = "transducer"'), r"no file encoder\*"),
+        (("[sherpa]", '[sherpa]\nkind = "paraformer"'), r"no file encoder\*"),
+        (('"model.onnx"', '"tokens.txt"'), r"no file \*\.onnx"),
     ],
 )
 def test_a_model_that_cannot_be_loaded(changed: Change, pair: tuple[str, str], named: str) -> None:
     """Is an error that says why."""
     with pytest.raises(EngineError, match=named):
         SherpaEngine(changed(pair))
+
+
+def test_a_model_that_is_none(changed: Change) -> None:
+    """Is an error too."""
+    folder = changed()
+    (folder / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(EngineError, match="could not be loaded"):
+        SherpaEngine(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        (("encoder-1.onnx", "decoder-1.onnx", "joiner-1.int8.onnx"), "transducer"),
+        (("encoder.int8.onnx", "decoder.int8.onnx"), "paraformer"),
+    ],
+)
+def test_the_kind_by_the_files(changed: Change, files: tuple[str, ...], kind: str) -> None:
+    """A joiner makes a transducer; an encoder without one is a Paraformer's."""
+    named = "\n".join(f'[[files]]\npath = "{file}"' for file in files)
+    folder = changed(('[[files]]\npath = "model.onnx"', named))
+    for file in files:
+        (folder / file).touch()
+    assert find_kind(read_model_folder(folder)) == kind
 
 
 def test_the_kinds() -> None:

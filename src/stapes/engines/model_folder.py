@@ -1,85 +1,86 @@
-"""A folder with a model in it, and the card that says what it is.
+"""A folder with a model in it, and the record that says what it is.
 
-The card is ``stapes-model.toml``, beside the files of the model::
+The record is ``stapes-model.toml``, beside the files of the model. Of it an engine reads::
 
     engine = "sherpa"                # which engine loads it
-    kind = "transducer"              # how: a word of that engine
-    languages = ["en-US"]            # as on the wire
-    domains = ["GENERIC"]            # default
-    model_type = "ORACLE"            # default: the modelType of the wire that it answers
-    sample_rate_hz = 16000           # default
-    real_time_factor = 0.1           # default: CPU seconds for a second of speech on one core
-    delay_ms = 0                     # default: how far its token times lie behind the sound
+    languages = ["en-US"]            # as on the wire; "*" is every language
+    domains = ["GENERIC"]
+    model_type = "ORACLE"            # the modelType of the wire that it answers
+    sample_rate_hz = 16000
 
-    [files]                          # by their part in the model; names are within the folder
-    encoder = "encoder.int8.onnx"
-    tokens = "tokens.txt"
+    [[files]]
+    path = "encoder.int8.onnx"       # within the folder
 
-    [options]                        # default: none; what else this kind of model wants to know
-    modeling_unit = "bpe"
+    [sherpa]                         # what this engine alone wants to know; may be left out
+    delay_ms = 120
+
+Whatever else is in it (name, licence, where it came from) is for people and for who installed it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tomllib import TOMLDecodeError, loads
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from stapes.errors import EngineError
 
-CARD = "stapes-model.toml"
+RECORD = "stapes-model.toml"
+EVERY_LANGUAGE = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFolder:
-    """What a card says. ``files`` are paths that exist."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    """What a record says. ``files`` are there; ``options`` are the engine's own table."""
 
     engine: str
-    kind: str
     languages: tuple[str, ...]
-    files: Mapping[str, Path]
-    domains: tuple[str, ...] = ("GENERIC",)
-    model_type: str = "ORACLE"
-    sample_rate_hz: Annotated[int, Field(gt=0)] = 16000
-    real_time_factor: Annotated[float, Field(gt=0)] = 0.1
-    delay_ms: Annotated[int, Field(ge=0)] = 0
-    options: Mapping[str, str] = field(default_factory=dict)
+    domains: tuple[str, ...]
+    model_type: str
+    sample_rate_hz: int
+    files: tuple[Path, ...]
+    options: Mapping[str, Any]
 
-    def file(self, part: str) -> str:
-        """The path of a file. Raises `EngineError` when the card names none for this part."""
-        if part not in self.files:
-            raise EngineError(f"a {self.kind} model needs a file {part!r} in its {CARD}")
-        return str(self.files[part])
+    def speaks(self, language: str) -> bool:
+        """Whether the model knows a language; tags know no case."""
+        known = {name.casefold() for name in self.languages}
+        return EVERY_LANGUAGE in known or language.casefold() in known
+
+    def find(self, pattern: str) -> Path | None:
+        """The first file whose name matches, such as ``encoder*.onnx``."""
+        return next((path for path in self.files if path.match(pattern)), None)
+
+    def file(self, pattern: str) -> Path:
+        """`find`. Raises `EngineError` when there is none."""
+        if (path := self.find(pattern)) is None:
+            raise EngineError(f"the model has no file {pattern}")
+        return path
 
 
 _ADAPTER = TypeAdapter(ModelFolder)
 
 
 def read_model_folder(folder: Path) -> ModelFolder:
-    """Read the card of a folder.
+    """Read the record of a folder.
 
-    Raises `EngineError`, naming what is wrong: no card, a card that is none, a file that is not
-    there or lies outside the folder.
+    Raises `EngineError`, naming what is wrong: no record, one that cannot be read, a file that is
+    not there or lies outside the folder.
     """
-    path = folder / CARD
+    path = folder / RECORD
     try:
         given = loads(path.read_text(encoding="utf-8"))
-        return _ADAPTER.validate_python({**given, "files": _files(folder, given)})
+        files = [folder / file["path"] for file in given.get("files", ())]
+        options = given.get(given.get("engine", ""), {})
+        found = _ADAPTER.validate_python({**given, "files": files, "options": options})
     except OSError as error:
         raise EngineError(f"no model: {error}") from error
-    except (TOMLDecodeError, UnicodeDecodeError, ValidationError, AttributeError) as error:
-        raise EngineError(f"{path} is no card of a model: {error}") from error
-
-
-def _files(folder: Path, given: Mapping[str, Any]) -> dict[str, Path]:
-    found = {part: folder / name for part, name in given.get("files", {}).items()}
-    for path in found.values():
-        if not path.is_file() or ".." in path.parts:
-            raise EngineError(f"the model has no file {path}")
+    except (TOMLDecodeError, UnicodeDecodeError, ValidationError, KeyError, TypeError) as error:
+        raise EngineError(f"{path} is no record of a model: {error}") from error
+    for file in found.files:
+        if not file.is_file() or ".." in file.parts:
+            raise EngineError(f"the model has no file {file}")
     return found

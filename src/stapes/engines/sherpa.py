@@ -1,13 +1,17 @@
 """Streaming models of sherpa-onnx behind the engine port, many streams in one batch.
 
-Which model it is, its folder says (`stapes.engines.model_folder`), with these kinds and files:
+The files of a model's folder (`stapes.engines.model_folder`) tell what it is:
 
-* ``transducer`` (Zipformer and others): ``encoder``, ``decoder``, ``joiner``, ``tokens``, and for
-  phrases ``bpe_vocab`` (or the option ``modeling_unit = "cjkchar"``)
-* ``zipformer2-ctc``, ``nemo-ctc``, ``t-one-ctc``: ``model``, ``tokens``
-* ``paraformer``: ``encoder``, ``decoder``, ``tokens``
+* a transducer (Zipformer and others): ``encoder*.onnx``, ``decoder*.onnx``, ``joiner*.onnx``; with
+  ``bpe.vocab`` (or the option ``modeling_unit = "cjkchar"``) it takes phrases
+* Paraformer: ``encoder*.onnx``, ``decoder*.onnx``
+* one ``*.onnx``: a CTC model, of Zipformer2, NeMo or T-one by the fields of its metadata
 
-Its native code lets go of the interpreter lock and runs on the calling thread alone, so a model
+and ``tokens.txt`` in each. Options, in the record's table ``[sherpa]``, all of which may be left
+out: ``kind`` (one of `KINDS`, where the files do not tell), ``delay_ms`` (how far the times of its
+tokens lie behind the sound), ``real_time_factor`` and ``modeling_unit``.
+
+The native code lets go of the interpreter lock and runs on the calling thread alone, so a model
 that was loaded before a ``fork()`` works in the child. A speech segment is a stream of its own.
 """
 
@@ -37,25 +41,24 @@ STANDING, NEWEST = 0.95, 0.6
 """Confidence in the words of a partial: a search that only appends may still lengthen the last."""
 
 
-def _transducer(folder: ModelFolder) -> dict[str, Any]:
-    files = {name: folder.file(name) for name in ("encoder", "decoder", "joiner")}
+def _transducer(folder: ModelFolder) -> dict[str, str]:
+    files = {part: str(folder.file(f"{part}*.onnx")) for part in ("encoder", "decoder", "joiner")}
     if not _takes_phrases(folder):
         return files
-    vocabulary = str(folder.files.get("bpe_vocab", ""))
-    unit = folder.options.get("modeling_unit", "bpe")
+    unit = str(folder.options.get("modeling_unit", "bpe"))
     beam = {"decoding_method": "modified_beam_search", "modeling_unit": unit}
-    return {**files, **beam, "bpe_vocab": vocabulary}
+    return {**files, **beam, "bpe_vocab": str(folder.find("bpe.vocab") or "")}
 
 
-def _ctc(folder: ModelFolder) -> dict[str, Any]:
-    return {"model": folder.file("model")}
+def _ctc(folder: ModelFolder) -> dict[str, str]:
+    return {"model": str(folder.file("*.onnx"))}
 
 
-def _paraformer(folder: ModelFolder) -> dict[str, Any]:
-    return {name: folder.file(name) for name in ("encoder", "decoder")}
+def _paraformer(folder: ModelFolder) -> dict[str, str]:
+    return {part: str(folder.file(f"{part}*.onnx")) for part in ("encoder", "decoder")}
 
 
-KINDS: Mapping[str, tuple[str, Callable[[ModelFolder], dict[str, Any]]]] = MappingProxyType(
+KINDS: Mapping[str, tuple[str, Callable[[ModelFolder], dict[str, str]]]] = MappingProxyType(
     {
         "transducer": ("from_transducer", _transducer),
         "zipformer2-ctc": ("from_zipformer2_ctc", _ctc),
@@ -66,6 +69,9 @@ KINDS: Mapping[str, tuple[str, Callable[[ModelFolder], dict[str, Any]]]] = Mappi
 )
 """What loads each kind, and the arguments that are its own."""
 
+USUAL_FACTOR = 0.1
+"""CPU seconds for a second of speech, where the record does not say: a Zipformer of 70 MB."""
+
 
 class SherpaEngine:
     """One model, loaded once."""
@@ -73,27 +79,24 @@ class SherpaEngine:
     def __init__(self, folder: Path) -> None:
         """Load the model of a folder. Raises `EngineError`."""
         self._folder = read_model_folder(folder)
-        self.recognizer = _load(self._folder)
-        self.is_spaced = self._folder.kind != "paraformer"
-        tokens = Path(self._folder.file("tokens")).read_text(encoding="utf-8")
+        kind = find_kind(self._folder)
+        self.recognizer = _load(self._folder, kind)
+        self.is_spaced = kind != "paraformer"
+        self.delay_ms = int(self._folder.options.get("delay_ms", 0))
+        tokens = self._folder.file("tokens.txt").read_text(encoding="utf-8")
         # Models that know no small letters are not shouting; tags such as <UNK> are no text.
         names = [line.split()[0] for line in tokens.splitlines() if line.split()]
         self.is_capital = not any(name.islower() for name in names if not name.startswith("<"))
-        self._capabilities = _capabilities(self._folder)
+        self._capabilities = _capabilities(self._folder, kind)
 
     @property
     def capabilities(self) -> Capabilities:
         """What this model can do."""
         return self._capabilities
 
-    @property
-    def delay_ms(self) -> int:
-        """How far the times of tokens lie behind the sound."""
-        return self._folder.delay_ms
-
     def open(self, params: HearingParams) -> SherpaRecogniser:
         """Open a recogniser for one stream. Raises `EngineError` for a language it has not."""
-        if params.language.casefold() not in {name.casefold() for name in self._folder.languages}:
+        if not self._folder.speaks(params.language):
             raise EngineError(f"the model in use does not know {params.language}")
         phrases = params.phrases if self._capabilities.bias_phrases else ()
         spelt = "/".join(phrases)
@@ -186,15 +189,45 @@ class SherpaRecogniser:
         return join_tokens(tokens, end_ms, spaced=engine.is_spaced)
 
 
-def _load(folder: ModelFolder) -> Any:
-    if folder.kind not in KINDS:
-        raise EngineError(f"no kind of model {folder.kind!r}; there are: {', '.join(KINDS)}")
-    name, own_arguments = KINDS[folder.kind]
+def find_kind(folder: ModelFolder) -> str:
+    """The kind of model that is in a folder. Raises `EngineError`."""
+    kind = str(folder.options.get("kind") or _kind_by_files(folder))
+    if kind not in KINDS:
+        raise EngineError(f"no kind of model {kind!r}; there are: {', '.join(KINDS)}")
+    return kind
+
+
+def _kind_by_files(folder: ModelFolder) -> str:
+    if folder.find("joiner*.onnx"):
+        return "transducer"
+    if folder.find("encoder*.onnx"):
+        return "paraformer"
+    fields = _metadata(folder.file("*.onnx"))
+    if "frame_length_ms" in fields:
+        return "t-one-ctc"
+    return "zipformer2-ctc" if fields.get("model_type") == "zipformer2" else "nemo-ctc"
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    except Exception as error:
+        raise EngineError(f"the model could not be loaded: {error}") from error
+    return dict(session.get_modelmeta().custom_metadata_map)
+
+
+def _load(folder: ModelFolder, kind: str) -> Any:
+    name, own_arguments = KINDS[kind]
     try:
         import sherpa_onnx
 
         return getattr(sherpa_onnx.OnlineRecognizer, name)(
-            tokens=folder.file("tokens"),
+            tokens=str(folder.file("tokens.txt")),
             num_threads=1,  # a process is one core's work; threads would not survive the fork
             sample_rate=folder.sample_rate_hz,
             **own_arguments(folder),
@@ -206,11 +239,12 @@ def _load(folder: ModelFolder) -> Any:
 
 
 def _takes_phrases(folder: ModelFolder) -> bool:
-    spells = "bpe_vocab" in folder.files or folder.options.get("modeling_unit") == "cjkchar"
-    return folder.kind == "transducer" and spells
+    is_spelt = folder.options.get("modeling_unit") == "cjkchar"
+    return is_spelt or folder.find("bpe.vocab") is not None
 
 
-def _capabilities(folder: ModelFolder) -> Capabilities:
+def _capabilities(folder: ModelFolder, kind: str) -> Capabilities:
+    factor = float(folder.options.get("real_time_factor", USUAL_FACTOR))
     return Capabilities(
         name="sherpa",
         model_type=folder.model_type,
@@ -219,12 +253,12 @@ def _capabilities(folder: ModelFolder) -> Capabilities:
         sample_rate_hz=folder.sample_rate_hz,
         streaming=True,
         partials=True,
-        word_times=folder.kind != "paraformer",
-        confidence=folder.kind == "transducer",
+        word_times=kind != "paraformer",
+        confidence=kind == "transducer",
         punctuation=False,
-        bias_phrases=_takes_phrases(folder),
-        streams_per_process=max(1, min(MOST_STREAMS, int(1 / folder.real_time_factor))),
-        real_time_factor=folder.real_time_factor,
+        bias_phrases=kind == "transducer" and _takes_phrases(folder),
+        streams_per_process=max(1, min(MOST_STREAMS, int(1 / factor))),
+        real_time_factor=factor,
         holds_interpreter_lock=False,
     )
 

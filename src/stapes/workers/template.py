@@ -1,8 +1,8 @@
 """The template process: loads an engine once, then forks workers that share its memory.
 
-Run as ``python -m stapes.workers.template FD ENGINE [MODEL]``. ``FD`` is a unix stream socket to the
-server: a byte that comes with a file descriptor asks for a worker on that descriptor; every answer
-is a line of JSON. ``MODEL`` is the folder of the engine's model, for engines that bring none. The
+Run as ``python -m stapes.workers.template FD ENGINE [MODEL]``. ``FD`` is a unix stream socket to
+the server: a byte that comes with a file descriptor asks for a worker on that descriptor; every
+answer is a line of JSON. ``MODEL`` is the folder of the engine's model, if it brings none. The
 process ends when the server's side of the socket does, however that came.
 """
 
