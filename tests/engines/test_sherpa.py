@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from stapes.engines.model_folder import RECORD, read_model_folder
-from stapes.engines.port import BatchEngine, HearingParams
+from stapes.engines.port import BatchEngine, HearingParams, Pcm
 from stapes.engines.sherpa import KINDS, SherpaEngine, _probabilities, _times_ms, find_kind
 from stapes.errors import EngineError
-from tests.engines.models import DIGITS
+from stapes.protocol.words import Word
+from tests.engines.models import DIGITS, TONES
 
 Change = Callable[..., Path]
 
@@ -145,3 +146,57 @@ def test_probabilities_of_tokens() -> None:
     assert _probabilities(bare, is_final=True) == [1.0, 1.0]
     assert _probabilities(bare, is_final=False) == [0.95, 0.6]
     assert _probabilities(SimpleNamespace(tokens=[], ys_probs=[]), is_final=False) == []
+
+
+@pytest.fixture(scope="module")
+def tones() -> SherpaEngine:
+    """A transducer, loaded once."""
+    return SherpaEngine(TONES)
+
+
+def tone(hz: int, ms: int, loud: int = 8000) -> Pcm:
+    """A tone between silences of 300 ms, at 16 kHz."""
+    wave = np.sin(np.arange(16 * ms) * 2 * np.pi * hz / 16000) * loud
+    silence = np.zeros(16 * 300)
+    return np.concatenate((silence, wave, silence)).astype(np.int16)
+
+
+def heard(engine: SherpaEngine, pcm: Pcm, *phrases: str) -> list[Word]:
+    recogniser = engine.open(HearingParams(language="pt-BR", phrases=phrases))
+    recogniser.accept(pcm)
+    return list(recogniser.drain()[0].words)
+
+
+def test_a_transducer_is_sure_of_its_words(tones: SherpaEngine) -> None:
+    """It gives times and probabilities, of words of one token and of two."""
+    low, high = heard(tones, np.concatenate((tone(500, 300), tone(3000, 300))))
+    assert (low.text, high.text) == ("low", "high")
+    assert abs(low.start_ms - 300) <= 40
+    assert abs(high.start_ms - 1200) <= 40
+    assert high.end_ms > high.start_ms + 80
+    assert 0.5 < low.confidence < high.confidence < 1
+    assert tones.capabilities.confidence
+
+
+def test_the_louder_the_surer(tones: SherpaEngine) -> None:
+    """The confidence of a word is the model's."""
+    (quiet,), (loud,) = heard(tones, tone(500, 300, 600)), heard(tones, tone(500, 300, 20000))
+    assert quiet.confidence < loud.confidence
+
+
+def test_phrases_are_heard_rather(tones: SherpaEngine) -> None:
+    """A tone that is too quiet for a word is one when it is looked for."""
+    quiet = tone(500, 300, 200)
+    assert heard(tones, quiet) == []
+    assert [word.text for word in heard(tones, quiet, "low")] == ["low"]
+    assert heard(tones, quiet, "high") == []
+
+
+def test_phrases_that_cannot_be_spelt_are_passed_over(
+    tones: SherpaEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The others stand, and none is written anywhere."""
+    quiet = tone(500, 300, 200)
+    (word,) = heard(tones, quiet, "geheim", "low", "l/o/w", "")
+    assert word.text == "low"
+    assert capfd.readouterr() == ("", "")

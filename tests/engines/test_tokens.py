@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stapes.engines.tokens import LONGEST_TOKEN_MS, Token, join_tokens
+from stapes.engines.tokens import LONGEST_TOKEN_MS, Token, can_spell, join_tokens
 from stapes.protocol.words import Word
 
 
@@ -64,3 +64,21 @@ def test_confidence() -> None:
     given = [Token(" ", 0, 0.001), Token(" a", 10, 0.9), Token("b", 20, 0.4)]
     (word,) = join_tokens(given, 1000, spaced=True)
     assert word.confidence == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "can"),
+    [
+        ("ab", True),
+        ("abab ab", True),
+        ("ba", False),
+        ("c", True),
+        ("a", False),
+        ("ab/c", False),
+        ("", False),
+        (" \n", False),
+    ],
+)
+def test_what_can_be_spelt(phrase: str, can: bool) -> None:
+    """Each word is put together of pieces, with or without the mark of its beginning."""
+    assert can_spell(phrase, frozenset({"▁ab", "ab", "c"})) == can

@@ -27,7 +27,7 @@ import numpy as np
 
 from stapes.engines.model_folder import ModelFolder, read_model_folder
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment, Turn
-from stapes.engines.tokens import Token, join_tokens
+from stapes.engines.tokens import Token, can_spell, join_tokens
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
 
@@ -85,8 +85,9 @@ class SherpaEngine:
         self.delay_ms = int(self._folder.options.get("delay_ms", 0))
         tokens = self._folder.file("tokens.txt").read_text(encoding="utf-8")
         # Models that know no small letters are not shouting; tags such as <UNK> are no text.
-        names = [line.split()[0] for line in tokens.splitlines() if line.split()]
-        self.is_capital = not any(name.islower() for name in names if not name.startswith("<"))
+        names = {line.split()[0] for line in tokens.splitlines() if line.split()}
+        self._pieces = frozenset(name for name in names if not name.startswith("<"))
+        self.is_capital = not any(name.islower() for name in self._pieces)
         self._capabilities = _capabilities(self._folder, kind)
 
     @property
@@ -98,9 +99,8 @@ class SherpaEngine:
         """Open a recogniser for one stream. Raises `EngineError` for a language it has not."""
         if not self._folder.speaks(params.language):
             raise EngineError(f"the model in use does not know {params.language}")
-        phrases = params.phrases if self._capabilities.bias_phrases else ()
-        spelt = "/".join(phrases)
-        return SherpaRecogniser(self, spelt.upper() if self.is_capital else spelt)
+        able = self._capabilities.bias_phrases
+        return SherpaRecogniser(self, self._spelt(params.phrases) if able else "")
 
     def take_together(self, turns: Sequence[Turn]) -> Sequence[Sequence[Segment]]:
         """Take in the audio of every turn, decode all streams step by step, and tell what changed.
@@ -112,6 +112,14 @@ class SherpaEngine:
             recogniser.feed(turn.pcm, ends=turn.ends)
         self._decode([each.stream for each, _ in taking if each.stream is not None])
         return [recogniser.tell(ends=turn.ends) for recogniser, turn in taking]
+
+    def _spelt(self, phrases: Sequence[str]) -> str:
+        """The phrases as the library wants them.
+
+        For one that the vocabulary cannot spell it would drop them all, and write it to the log.
+        """
+        cased = (phrase.upper() if self.is_capital else phrase for phrase in phrases)
+        return "/".join(phrase for phrase in cased if can_spell(phrase, self._pieces))
 
     def _decode(self, streams: list[Any]) -> None:
         try:

@@ -44,6 +44,22 @@ def join_tokens(tokens: Sequence[Token], end_ms: int, *, spaced: bool) -> tuple[
     return tuple(words)
 
 
+def can_spell(phrase: str, pieces: frozenset[str]) -> bool:
+    """Whether each word of a phrase can be put together of the pieces of a vocabulary."""
+    words = phrase.split()
+    return bool(words) and all(
+        _can_join(f"▁{word}", pieces) or _can_join(word, pieces) for word in words
+    )
+
+
+def _can_join(text: str, pieces: frozenset[str]) -> bool:
+    ends = {0}
+    for end in range(1, len(text) + 1):
+        if any(text[start:end] in pieces for start in ends):
+            ends.add(end)
+    return len(text) in ends
+
+
 def _groups(timed: Iterable[tuple[Token, int]], spaced: bool) -> Iterator[list[tuple[Token, int]]]:
     """The tokens of each word; a bare space can be its first, and is never all of it."""
     group: list[tuple[Token, int]] = []
