@@ -8,12 +8,17 @@ said again, so a tone is one word, whatever its length.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+Ends = tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]
+Constants = dict[str, NDArray[np.float32] | NDArray[np.int64]]
+Fields = dict[str, int | str]
 
 FOLDER = Path(__file__).parent.parent / "tests" / "fixtures" / "tones"
 TOKENS = ("<blk>", "▁LOW", "▁HI", "GH")
@@ -52,22 +57,30 @@ def _encoder() -> None:
         helper.make_node("Identity", ["h"], ["next_h"]),
         helper.make_node("Identity", ["c"], ["next_c"]),
     ]
-    constants = {"loudness": LOUDNESS, "zero": _ints(0), "chunk": _ints(CHUNK), "time": _ints(1)}
+    constants: Constants = {"loudness": LOUDNESS, "zero": _ints(0), "chunk": _ints(CHUNK)}
+    constants |= {"time": _ints(1)}
     constants |= {"mel": _ints(2), "two": _ints(2)}
     constants |= {"half": _ints(MELS // 2), "all": _ints(MELS)}
-    fields = {"T": FRAMES, "decode_chunk_len": CHUNK, "num_encoder_layers": 1}
+    fields: Fields = {
+        "model_type": "lstm",
+        "T": FRAMES,
+        "decode_chunk_len": CHUNK,
+        "num_encoder_layers": 1,
+    }
     fields |= {"d_model": 1, "rnn_hidden_size": 1}
     _write(
         "encoder",
         nodes,
-        [_value("x", ["batch", FRAMES, MELS]), _value("h", state), _value("c", state)],
-        [
-            _value("encoder_out", ["batch", 1, len(TOKENS)]),
-            _value("next_h", state),
-            _value("next_c", state),
-        ],
+        (
+            [_value("x", ["batch", FRAMES, MELS]), _value("h", state), _value("c", state)],
+            [
+                _value("encoder_out", ["batch", 1, len(TOKENS)]),
+                _value("next_h", state),
+                _value("next_c", state),
+            ],
+        ),
         constants,
-        {"model_type": "lstm", **fields},
+        fields,
     )
 
 
@@ -91,8 +104,10 @@ def _decoder() -> None:
     _write(
         "decoder",
         nodes,
-        [helper.make_tensor_value_info("y", TensorProto.INT64, ["batch", 2])],
-        [_value("decoder_out", ["batch", len(TOKENS)])],
+        (
+            [helper.make_tensor_value_info("y", TensorProto.INT64, ["batch", 2])],
+            [_value("decoder_out", ["batch", len(TOKENS)])],
+        ),
         {"last": np.array(1, np.int64), "after": AFTER},
         {"vocab_size": len(TOKENS), "context_size": 2},
     )
@@ -102,27 +117,26 @@ def _joiner() -> None:
     sides = [_value(name, ["batch", len(TOKENS)]) for name in ("encoder_out", "decoder_out")]
     nodes = [helper.make_node("Add", ["encoder_out", "decoder_out"], ["logit"])]
     logit = _value("logit", ["batch", len(TOKENS)])
-    _write("joiner", nodes, sides, [logit], {}, {"joiner_dim": len(TOKENS)})
+    _write("joiner", nodes, (sides, [logit]), {}, {"joiner_dim": len(TOKENS)})
 
 
 def _ints(value: int) -> NDArray[np.int64]:
     return np.array([value], np.int64)
 
 
-def _value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
+def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
 def _write(
     name: str,
     nodes: list[onnx.NodeProto],
-    inputs: list[onnx.ValueInfoProto],
-    outputs: list[onnx.ValueInfoProto],
-    constants: dict[str, NDArray[np.float32] | NDArray[np.int64]],
-    fields: dict[str, int | str],
+    ends: Ends,
+    constants: Constants,
+    fields: Fields,
 ) -> None:
     tensors = [numpy_helper.from_array(value, key) for key, value in constants.items()]
-    graph = helper.make_graph(nodes, name, inputs, outputs, tensors)
+    graph = helper.make_graph(nodes, name, *ends, tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
     helper.set_model_props(model, {key: str(value) for key, value in fields.items()})
     onnx.checker.check_model(model, full_check=True)

@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ DELAY = 6
 BATCH = 32
 CHUNKS = 14
 SAMPLES = CHUNKS * 2400
-THREADS = 2
+NOISE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recordings", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=3000)
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(1)
     torch.manual_seed(1)
     clips = read_clips(asked.recordings)
     weights = train(clips, asked.steps, np.random.default_rng(1))
@@ -118,7 +119,7 @@ def train(
     """The trained weights by name."""
     weights = initial_weights()
     optimizer = torch.optim.AdamW(weights.values(), lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2.5e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     began, mean = time.monotonic(), 0.0
     for step in range(1, steps + 1):
         loss = step_loss(weights, [make_example(clips, random) for _ in range(BATCH)])
@@ -216,25 +217,40 @@ def at_speed(samples: Audio, speed: float) -> Audio:
 
 
 def spoil(audio: Audio, gain: float, random: np.random.Generator) -> Audio:
-    """Noise of some colour, a filter, clipping and µ-law, each sometimes."""
+    """Noise of some colour, a filter, an end in silence, clipping and µ-law, each sometimes."""
     if random.random() < 0.8:
-        noise = random.standard_normal(len(audio)).astype(np.float32)
-        if random.random() < 0.5:
-            noise = np.asarray(np.convolve(noise, np.ones(8) / 3, "same"), np.float32)
-        audio = audio + noise * gain * 10 ** (random.uniform(-60, -22) / 20)
+        noises = colours()[int(random.integers(2))]
+        start = int(random.integers(len(noises) - SAMPLES))
+        level = np.float32(gain * 10 ** (random.uniform(-60, -22) / 20))
+        audio = audio + noises[start : start + SAMPLES] * level
     if random.random() < 0.4:
         audio = audio - np.float32(random.uniform(-0.7, 0.5)) * np.roll(audio, 1)
     if random.random() < 0.3:
         audio[-int(random.uniform(0, 0.8) * RATE_HZ) - 1 :] = 0
     audio = np.clip(audio, -1, 1)
-    return through_mu_law(audio) if random.random() < 0.7 else audio.astype(np.float32)
+    return through_mu_law(audio) if random.random() < 0.7 else audio
+
+
+@cache
+def colours() -> tuple[Audio, Audio]:
+    """White noise, and noise of the lower band."""
+    white = np.random.default_rng(2).standard_normal(NOISE_S * RATE_HZ, np.float32)
+    return white, np.asarray(np.convolve(white, np.ones(8) / 3, "same"), np.float32)
 
 
 def through_mu_law(audio: Audio) -> Audio:
     """To 8 bits by the continuous µ-law curve, and back."""
-    coded = np.sign(audio) * np.log1p(255 * np.abs(audio)) / np.log(256)
+    return mu_law_table()[(audio * 32767).astype(np.int32) + 32768]
+
+
+@cache
+def mu_law_table() -> Audio:
+    """What each 16-bit sample comes back as."""
+    samples = np.arange(-32768, 32769) / 32768
+    coded = np.sign(samples) * np.log1p(255 * np.abs(samples)) / np.log(256)
     coarse = np.round(coded * 127) / 127
-    return np.asarray(np.sign(coarse) * np.expm1(np.abs(coarse) * np.log(256)) / 255, np.float32)
+    back = np.sign(coarse) * np.expm1(np.abs(coarse) * np.log(256)) / 255
+    return np.asarray(back, np.float32)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,9 @@ TAIL_MS = 800
 MOST_STREAMS = 32
 """Streams of one process at most; a larger batch saves little."""
 
+SHARE_OF_A_CORE = 0.5
+"""What the streams of one process may take of it, so that they catch up when they have to."""
+
 STANDING, NEWEST = 0.95, 0.6
 """Confidence in the words of a partial: a search that only appends may still lengthen the last."""
 
@@ -265,7 +268,7 @@ def _capabilities(folder: ModelFolder, kind: str) -> Capabilities:
         confidence=kind == "transducer",
         punctuation=False,
         bias_phrases=kind == "transducer" and _takes_phrases(folder),
-        streams_per_process=max(1, min(MOST_STREAMS, int(1 / factor))),
+        streams_per_process=max(1, min(MOST_STREAMS, int(SHARE_OF_A_CORE / factor))),
         real_time_factor=factor,
         holds_interpreter_lock=False,
     )
