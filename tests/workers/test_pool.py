@@ -31,6 +31,7 @@ from stapes.protocol.events import (
 )
 from stapes.workers.links import Ear
 from stapes.workers.pool import Pool
+from tests.engines.models import TONES
 
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 2000)
 PATIENCE_S = 60
@@ -141,6 +142,20 @@ async def test_an_engine_of_many_streams_shares_a_process() -> None:
             ear.release()
     assert len(set(texts)) == 4
     assert all(texts[0].startswith(text) for text in texts)
+
+
+async def test_a_full_process_takes_no_more() -> None:
+    """Each is filled before the next one, and none takes more than the engine says."""
+    async with running("sherpa", model=TONES, streams=12, warm=1) as pool:
+        most = pool.capabilities.streams_per_process
+        ears = [await pool.take(PARAMS, Inbox().post) for _ in range(2 * most + 1)]
+        assert len(pool.busy_pids) == 3
+        for ear in ears[:most]:
+            ear.release()
+        assert len(pool.busy_pids) == 2
+        ears[:most] = [await pool.take(PARAMS, Inbox().post) for _ in range(most)]
+        assert len(pool.busy_pids) == 3
+        assert most == 5
 
 
 async def test_a_killed_worker_is_told_to_its_stream_alone() -> None:

@@ -156,8 +156,8 @@ class Pool:
         return ear
 
     async def _take_link(self) -> Link:
-        if not self._is_exclusive and (link := self._fullest()):
-            return link
+        if not self._is_exclusive:
+            return self._fullest() or await self._fork()
         link = self._idle.popleft() if self._idle else await self._fork()
         self._spawn(self._fill())
         return link
