@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,9 @@ import soxr
 from bench.digits import ENCODING, mu_law
 from stapes import RealtimeSessionToken, samples
 from tests.engines.models import DIGITS
+
+LEAST_RIGHT = 6
+"""Of ten; the voice is a synthetic one, and the model knows six people."""
 
 Mint = Callable[..., RealtimeSessionToken]
 
@@ -28,7 +32,7 @@ def telephone() -> bytes:
 async def test_digits_of_a_telephone(
     start_server: Any, mint: Mint, peer: Any, telephone: bytes
 ) -> None:
-    """Partials and finals are words of the model, with times that lie in the audio."""
+    """Partials come, and finals with most of the digits and times that lie in the audio."""
     server = start_server(engine="sherpa", model=DIGITS)
     async with peer(server.ws_url, f"encoding={ENCODING}") as client:
         await client.authenticate(mint(server))
@@ -39,4 +43,11 @@ async def test_digits_of_a_telephone(
     assert any(not each["isFinal"] for each in shown)
     assert all(before <= after for before, after in pairwise(times))
     assert 0 < times[0] < times[-1] <= len(telephone) / 8
-    print(text)
+    assert digits_right(text) >= LEAST_RIGHT
+
+
+def digits_right(text: str) -> int:
+    """Digits of the sample that are in the text, in their order."""
+    said = samples.load("digits").text.lower().strip(".").split()
+    blocks = SequenceMatcher(None, said, text.split(), autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks)
