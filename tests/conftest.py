@@ -18,6 +18,7 @@ from stapes.server.deployment import Deployment
 from stapes.server.home import Home, create_home
 from stapes.server.running import Running, serve
 from stapes.settings import Settings
+from tests.engines.models import DIGITS
 from tools import make_tiny_whisper
 
 # All tests come from one address and as one user: limits are for the tests that are about them.
@@ -116,6 +117,12 @@ def _plain_log() -> None:
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a Whisper model of random weights."""
     return make_tiny_whisper.make(tmp_path_factory.mktemp("models") / "tiny-whisper")
+
+
+@pytest.fixture(scope="session")
+def model_folders(tiny_whisper: Path) -> dict[str, Path]:
+    """A model for each engine that brings none, by the engine's name."""
+    return {"sherpa": DIGITS, "whisper": tiny_whisper}
 
 
 @pytest.fixture(scope="session")

@@ -25,4 +25,6 @@ def install(shelf: Path, name: str, *languages: str, **changes: Any) -> Installe
     folder = shelf / name
     folder.mkdir(parents=True)
     write_record(folder, row)
+    for file in row.files:
+        (folder / file.path).touch()
     return InstalledModel(row, folder)

@@ -49,10 +49,11 @@ def test_closed() -> None:
 
 def test_stands_in_for_the_model_of_a_record(tmp_path: Path) -> None:
     """It serves what the record says; without one it is an error."""
-    with pytest.raises(EngineError, match="holds no model"):
+    with pytest.raises(EngineError, match="no model"):
         read_capabilities(tmp_path)
     (tmp_path / "stapes-model.toml").write_text(
-        'model_type = "WHISPER"\nlanguages = ["de"]\ndomains = ["GENERIC"]\n'
+        'engine = "scripted"\nmodel_type = "WHISPER"\nlanguages = ["de"]\ndomains = ["GENERIC"]\n'
+        "sample_rate_hz = 16000\n"
     )
     able = ScriptedEngine(able=read_capabilities(tmp_path)).capabilities
     assert (able.name, able.model_type, able.languages) == ("scripted", "WHISPER", ("de",))

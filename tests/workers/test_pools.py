@@ -47,11 +47,12 @@ async def closing(pools: Pools) -> AsyncIterator[Pools]:
                 await asyncio.sleep(0.02)
 
 
-def params(language: str = "en-US", model_type: str = "ORACLE", **more: str) -> ListenerParams:
+def params(
+    language: str = "en-US", model_type: str = "ORACLE", domain: str = "GENERIC"
+) -> ListenerParams:
     """What a stream asks for."""
-    return ListenerParams(
-        "audio/raw;rate=16000", HearingParams(language, model_type, **more), 0, 2000
-    )
+    hearing = HearingParams(language, model_type, domain)
+    return ListenerParams("audio/raw;rate=16000", hearing, 0, 2000)
 
 
 def ignore(_event: Event) -> None:
@@ -130,7 +131,7 @@ async def test_a_server_without_any_model_that_loads_does_not_start(tmp_path: Pa
     [
         (params("fr-FR"), "languageCode fr-FR", "stapes models pull zipformer-fr"),
         (params("en", "WHISPER"), "modelType WHISPER", "stapes models pull whisper-small"),
-        (params(model_domain="MEDICAL"), "modelDomain MEDICAL", None),
+        (params(domain="MEDICAL"), "modelDomain MEDICAL", None),
         (params("hi-IN"), "languageCode hi-IN", None),
     ],
 )

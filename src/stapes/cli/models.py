@@ -28,6 +28,11 @@ def models() -> None:
     """List, pull, verify and remove the models that hear.
 
     A running server hears with what was installed when it started.
+
+    For example:
+
+    - stapes models list
+    - stapes models pull zipformer-en
     """
 
 

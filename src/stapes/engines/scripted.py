@@ -6,11 +6,11 @@ doubled piece of a stream shows in the words.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from stapes.engines.model_folder import read_model_folder
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
@@ -36,20 +36,17 @@ _CAPABILITIES = Capabilities(
 
 
 def read_capabilities(model: Path) -> Capabilities:
-    """What the record in a model's folder says; an engine with these stands in for that model.
+    """What a model's folder says of it; an engine with these stands in for that model.
 
-    Raises `EngineError` when there is none or it cannot be read.
+    Raises `EngineError`, as `read_model_folder` does.
     """
-    try:
-        row = tomllib.loads((model / "stapes-model.toml").read_text("utf-8"))
-        return replace(
-            _CAPABILITIES,
-            model_type=row["model_type"],
-            model_domains=tuple(row["domains"]),
-            languages=tuple(row["languages"]),
-        )
-    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
-        raise EngineError(f"{model} holds no model: {error!r}") from error
+    folder = read_model_folder(model)
+    return replace(
+        _CAPABILITIES,
+        model_type=folder.model_type,
+        model_domains=folder.domains,
+        languages=folder.languages,
+    )
 
 
 class ScriptedEngine:

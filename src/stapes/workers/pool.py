@@ -145,12 +145,16 @@ class Pool:
 
     async def _take_link(self) -> Link:
         if not self._is_exclusive:
-            for link in self._links:
-                if len(link.ears) < self.capabilities.streams_per_process:
-                    return link
+            return self._fullest() or await self._fork()
         link = self._idle.popleft() if self._idle else await self._fork()
         self._spawn(self._fill())
         return link
+
+    def _fullest(self) -> Link | None:
+        """The worker with most streams that has room: together they cost less than apart."""
+        most = self.capabilities.streams_per_process
+        roomy = (link for link in self._links if len(link.ears) < most)
+        return max(roomy, key=lambda link: len(link.ears), default=None)
 
     @property
     def _is_exclusive(self) -> bool:
