@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recordings", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=3300)
+    parser.add_argument("--steps", type=int, default=3000)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.manual_seed(1)
@@ -189,7 +189,7 @@ def make_example(clips: Sequence[Clip], random: np.random.Generator) -> Example:
     at = int(random.uniform(0, 0.5) * RATE_HZ)
     gain = 10 ** (random.uniform(-28, 0) / 20)
     pause_s = random.choice([0.02, 0.1, 0.3, 0.6])
-    speaker_speed = random.uniform(0.75, 1.2)
+    speaker_speed = random.uniform(0.85, 1.18)
     most = random.choice([0, 1, 2, 4, 8], p=[0.03, 0.25, 0.22, 0.25, 0.25])
     tokens: list[int] = []
     allowed = np.zeros((SAMPLES // OUT_SAMPLES, len(TOKENS)), np.bool_)
@@ -204,7 +204,7 @@ def make_example(clips: Sequence[Clip], random: np.random.Generator) -> Example:
         audio[at:end] += samples * level
         first, last = at // OUT_SAMPLES + DELAY, end // OUT_SAMPLES + DELAY
         allowed[first - 1 : first + 4, START] = True
-        allowed[last - 4 : last + 3, ZERO + clip.digit] = True
+        allowed[last - 3 : last + 2, ZERO + clip.digit] = True
         tokens += [START, ZERO + clip.digit]
         at = end + int(random.exponential(pause_s) * RATE_HZ)
     return Example(spoil(audio, gain, random), tokens, allowed)
