@@ -76,13 +76,19 @@ def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **_users_models()},
+            env=_environment(),
             start_new_session=True,
         )
     try:
         yield process
     finally:
         _end(process)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the models of the user; its records are in its own home, wherever others are."""
+    ours = {name: it for name, it in os.environ.items() if name != "STAPES_DATABASE"}
+    return ours | _users_models()
 
 
 def _users_models() -> dict[str, str]:
