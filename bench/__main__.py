@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bench.harness import Report, publish
 
-FRAME = {"__init__", "__main__", "harness", "hearing", "socket_peer", "socket_script"}
+FRAME = {"__init__", "__main__", "harness", "both_ways", "socket_peer", "socket_script"}
 
 
 def benchmarks() -> dict[str, str]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 import stapes
-from stapes.cli import sessions
+from stapes.cli import bench, sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
 from stapes.cli.serve import serve
@@ -75,6 +75,7 @@ app.command()(serve)
 app.command()(token)
 app.command()(transcribe)
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ MOST_FRAMES = 3000
 
 SEARCH = {"maxhmmpf": 7000, "maxwpf": 50}
 """Models and words searched in a frame at most; the presets are 30,000 and no limit. It saves a
-third of the time, and the words are as good as with the presets (`scripts/bench wer`)."""
+third of the time, and the words are as good as with the presets (`scripts/bench hearing`)."""
 
 _SURVIVAL = (
     *((1500, 0.77), (700, 0.75), (500, 0.72), (400, 0.69)),
