@@ -8,6 +8,7 @@ ICASSP 2004): words of an utterance are right or wrong together, so utterances a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -56,7 +57,7 @@ class WordErrorRate:
 def score(spoken: str, heard: str, language: str = "en") -> Scored:
     """Align what was heard with what was spoken. Raises `MeasuringError` without the extra."""
     jiwer = _jiwer()
-    normalise = normaliser(language.partition("-")[0])
+    normalise = normaliser(language)
     wanted, got = normalise(spoken), normalise(heard)
     if not wanted.split():
         return Scored(wanted, got, 0, 0, 0, len(got.split()), not got, not got)
@@ -112,11 +113,14 @@ def worst(scored: Sequence[Scored], most: int) -> list[Scored]:
 def normaliser(language: str) -> Callable[[str], str]:
     """Maps a text to what is compared. Raises `MeasuringError` without the extra."""
     try:
-        from whisper_normalizer.basic import BasicTextNormalizer
-        from whisper_normalizer.english import EnglishTextNormalizer
+        with warnings.catch_warnings():  # its docstrings have escapes that the compiler warns of
+            warnings.simplefilter("ignore")
+            from whisper_normalizer.basic import BasicTextNormalizer
+            from whisper_normalizer.english import EnglishTextNormalizer
     except ImportError:
         raise missing("scores", "whisper-normalizer") from None
-    chosen = EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
+    is_english = language.partition("-")[0] == "en"
+    chosen = EnglishTextNormalizer() if is_english else BasicTextNormalizer()
     return lambda text: " ".join(str(chosen(text)).split())
 
 
