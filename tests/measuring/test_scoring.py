@@ -19,22 +19,22 @@ def test_errors_are_told_apart() -> None:
     """One word is another, one is missing, one is too many; spelling and marks do not count."""
     found = score("The colour is red, mostly.", "the color was read mostly so")
     assert (found.words, found.substitutions, found.deletions, found.insertions) == (5, 2, 0, 1)
-    assert score("one two three", "one three").deletions == 1
+    assert score("red green blue", "red blue").deletions == 1
 
 
 @pytest.mark.parametrize(
     ("heard", "first", "last"),
     [
-        ("one two three", True, True),
-        ("two three", False, True),
-        ("one two", True, False),
-        ("a one two free", True, False),
+        ("red green blue", True, True),
+        ("green blue", False, True),
+        ("red green", True, False),
+        ("a red green blew", True, False),
         ("", False, False),
     ],
 )
 def test_first_and_last_words(heard: str, first: bool, last: bool) -> None:
     """A word is right when the alignment finds it where it was spoken."""
-    found = score("one two three", heard)
+    found = score("red green blue", heard)
     assert (found.first_right, found.last_right) == (first, last)
 
 
