@@ -20,7 +20,7 @@ from stapes.cli.own_server import own_server
 from stapes.measuring.delays import as_figures, delays, joined, percentiles
 from stapes.measuring.playing import play, script
 
-THRESHOLDS_MS = (500, 700, 1000, 2000)
+THRESHOLDS_MS = (500, 1000, 2000)
 TURNS = 2
 LATEST_FINAL_MS = 150
 LATEST_PARTIAL_MS = 500

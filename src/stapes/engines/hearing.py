@@ -67,7 +67,8 @@ class Listener:
         self._segmenter = Segmenter(
             voice_activity or _silero(), SegmentRules(hangover_ms=self._endpointer.hangover_ms)
         )
-        self._recogniser = engine.open(params.hearing)
+        hearing = replace(params.hearing, spare_ms=self._endpointer.spare_ms)
+        self._recogniser = engine.open(hearing)
         self._decoded_samples = 0
         self._speech_samples = 0
         self._now = 0

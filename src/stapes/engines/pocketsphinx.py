@@ -24,6 +24,9 @@ FRAME_SAMPLES = RATE_HZ * FRAME_MS // 1000
 PRIME_SAMPLES = 4 * RATE_HZ
 """Speech after which the cepstral mean of a stream is taken as known."""
 
+PRIME_FACTOR = 0.25
+"""CPU seconds that decoding once more takes, per second of speech, on a core of a usual machine."""
+
 USUAL_MEANS = np.array(
     [
         [49.0, 0.0, 0.0, 6.0, -6.0, -2.0, -7.0, -2.0, -3.0, 0.0, 0.0, -1.0, 0.0],
@@ -138,7 +141,7 @@ class PocketSphinxEngine:
         if self._open is not None and not self._open.closed:
             raise EngineError("PocketSphinx serves one stream a process, and one is open")
         self._decoder.reinit_feat()  # nothing of the stream before stays in the front end
-        self._open = PocketSphinxRecogniser(self._decoder)
+        self._open = PocketSphinxRecogniser(self._decoder, params.spare_ms)
         return self._open
 
 
@@ -148,11 +151,13 @@ class PocketSphinxRecogniser:
     Recognition depends much on the mean of the cepstra that is taken off every frame, and the
     built-in one fits few microphones. So the mean of the stream is measured as it goes on, and
     until `PRIME_SAMPLES` of speech have been heard, a segment is decoded once more with the mean
-    that was found by then: when that much is full, or when the segment ends before.
+    that was found by then: when that much is full, or when the segment ends before and there is
+    time for it until its final is due.
     """
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: Any, spare_ms: int) -> None:
         self.closed = False
+        self._spare_samples = int(spare_ms * RATE_HZ / 1000 / PRIME_FACTOR)
         self._decoder = decoder
         self._samples = 0
         self._held: list[Pcm] | None = []
@@ -185,7 +190,8 @@ class PocketSphinxRecogniser:
         if self._samples == 0:
             return ()
         if self._held is not None:
-            self._prime()
+            if self._samples <= self._spare_samples:
+                self._prime()
             self._held = []
         self._decoder.end_utt()
         self._decoder.set_cmn(str(self._mean))

@@ -60,11 +60,16 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class HearingParams:
-    """What a recogniser is opened with."""
+    """What a recogniser is opened with.
+
+    ``spare_ms`` is the time that `Recogniser.drain` may take and still be ready when the final is
+    due; an engine that could hear better with more work does no more of it than that allows.
+    """
 
     language: str = "en-US"
     model_type: str = "ORACLE"
     model_domain: str = "GENERIC"
+    spare_ms: int = 1000
 
 
 class Recogniser(Protocol):
