@@ -33,7 +33,7 @@ from stapes.measuring.scoring import Scored, interval, word_error_rate
 WORDS_FOR_A_BAR = 200
 POINTS_ALLOWED = 0.5
 HIGHEST_RATIO = 1.10
-ROUNDS = 5
+ROUNDS = 3
 SECONDS = 120
 
 

@@ -109,11 +109,11 @@ class CepstralMean:
 
 def _sounding_frames(pcm: Pcm) -> float:
     """Frames that count: the decoder leaves digital silence out of its mean."""
-    whole = len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES
-    if whole == 0:
+    frames = len(pcm) // FRAME_SAMPLES
+    if frames == 0:
         return len(pcm) / FRAME_SAMPLES * bool(pcm.any())
-    share = float(pcm[:whole].reshape(-1, FRAME_SAMPLES).any(axis=1).mean())
-    return len(pcm) / FRAME_SAMPLES * share
+    sounding = pcm[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES).any(axis=1)
+    return len(pcm) / FRAME_SAMPLES * int(np.count_nonzero(sounding)) / frames
 
 
 class PocketSphinxEngine:
@@ -164,7 +164,7 @@ class PocketSphinxRecogniser:
         self._heard = 0
         self._mean = CepstralMean()
         decoder.set_cmn(str(self._mean))
-        self._text: tuple[str, ...] = ()
+        self._text = ""
 
     def accept(self, pcm: Pcm) -> Sequence[Segment]:
         """Decode; a partial when its words changed. Raises `EngineError`."""
@@ -197,7 +197,7 @@ class PocketSphinxRecogniser:
         self._decoder.set_cmn(str(self._mean))
         words = self._words(final=True)
         self._samples = 0
-        self._text = ()
+        self._text = ""
         return (Segment(words, is_final=True),)
 
     def close(self) -> None:
@@ -220,12 +220,12 @@ class PocketSphinxRecogniser:
         self._decoder.set_cmn(str(self._mean))
 
     def _partial(self) -> Sequence[Segment]:
-        words = self._words(final=False)
-        text = tuple(word.text for word in words)
+        found = self._decoder.hyp()  # much cheaper than its words, which change seldom
+        text = found.hypstr if found else ""
         if text == self._text:
             return ()
         self._text = text
-        return (Segment(words, is_final=False),)
+        return (Segment(self._words(final=False), is_final=False),)
 
     def _words(self, *, final: bool) -> tuple[Word, ...]:
         end_ms = self._samples * 1000 // RATE_HZ
