@@ -229,7 +229,7 @@ def _stability() -> Iterator[str]:
     return _table(
         ("`stabilizePartialResults`", "shown from this chance on", "of 100 words shown, change"),
         (
-            (f"`{name}`", f"{sure:.2f}", f"at most {PROMISED_CHANGES[name]}")
+            (f"`{name}`", f"{sure:.2f}", f"at most {PROMISED_CHANGES[name]:g}")
             for name, sure in LEVELS.items()
         ),
     )
