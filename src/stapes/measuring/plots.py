@@ -39,6 +39,9 @@ def draw_word_errors(
         axes.bar(at, values, 0.8 / len(ways), yerr=spread, capsize=4, label=way)
     axes.set_xticks(np.arange(len(rates)), list(rates))
     axes.set_ylabel("word error rate, %")
+    axes.set_ylim(
+        0, max(1.0, *(1.1 * rate.high for each in rates.values() for rate in each.values()))
+    )
     axes.legend()
     _save(figure, axes, path, title)
 
