@@ -24,9 +24,6 @@ FRAME_SAMPLES = RATE_HZ * FRAME_MS // 1000
 PRIME_SAMPLES = 4 * RATE_HZ
 """Speech after which the cepstral mean of a stream is taken as known."""
 
-PRIME_FACTOR = 0.25
-"""CPU seconds that decoding once more takes, per second of speech, on a core of a usual machine."""
-
 USUAL_MEANS = np.array(
     [
         [49.0, 0.0, 0.0, 6.0, -6.0, -2.0, -7.0, -2.0, -3.0, 0.0, 0.0, -1.0, 0.0],
@@ -157,7 +154,7 @@ class PocketSphinxRecogniser:
 
     def __init__(self, decoder: Any, spare_ms: int) -> None:
         self.closed = False
-        self._spare_samples = int(spare_ms * RATE_HZ / 1000 / PRIME_FACTOR)
+        self._spare_samples = int(spare_ms * RATE_HZ / 1000 / _CAPABILITIES.real_time_factor)
         self._decoder = decoder
         self._samples = 0
         self._held: list[Pcm] | None = []
