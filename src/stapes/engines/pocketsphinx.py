@@ -24,6 +24,9 @@ FRAME_SAMPLES = RATE_HZ * FRAME_MS // 1000
 PRIME_SAMPLES = 4 * RATE_HZ
 """Speech after which the cepstral mean of a stream is taken as known."""
 
+PAUSE_SHARE = 0.1
+"""Of the loudest sample: what stays below it is taken for a pause."""
+
 USUAL_MEANS = np.array(
     [
         [49.0, 0.0, 0.0, 6.0, -6.0, -2.0, -7.0, -2.0, -3.0, 0.0, 0.0, -1.0, 0.0],
@@ -177,7 +180,7 @@ class PocketSphinxRecogniser:
         self._adapt(pcm)
         if self._held is not None:
             self._held.append(pcm)
-            if self._heard >= PRIME_SAMPLES:
+            if self._heard >= PRIME_SAMPLES and self._is_loud(pcm):
                 self._prime()
                 self._held = None
         return self._partial()
@@ -202,6 +205,11 @@ class PocketSphinxRecogniser:
         if not self.closed and self._samples:
             self._decoder.end_utt()
         self.closed = True
+
+    def _is_loud(self, pcm: Pcm) -> bool:
+        """Whether it is no pause: where speech may just have ended, nothing may take long."""
+        loudest = max(_peak(held) for held in self._held or [pcm])
+        return _peak(pcm) >= PAUSE_SHARE * loudest
 
     def _adapt(self, pcm: Pcm) -> None:
         self._mean.learn(self._decoder.get_cmn(True), pcm)
@@ -231,6 +239,10 @@ class PocketSphinxRecogniser:
             for segment in self._decoder.seg() or ()
             if not _FILLER.match(segment.word)
         )
+
+
+def _peak(pcm: Pcm) -> int:
+    return max(int(pcm.max()), -int(pcm.min()))
 
 
 def _word(segment: Any, end_ms: int, final: bool) -> Word:
