@@ -27,11 +27,11 @@ import soxr
 from rich.table import Table
 
 from bench.harness import Bar, Report, cpu_s
-from bench.hearing import RATE_HZ, bundled
 from stapes.audio.encodings import Pcm
 from stapes.engines.hearing import BLOCK_SAMPLES, ListenerParams
 from stapes.engines.port import HearingParams, Turn
 from stapes.engines.sherpa import SherpaEngine
+from stapes.measuring.clips import RATE_HZ, bundled
 from stapes.protocol.events import Event, UtteranceArrived
 from stapes.protocol.words import Word
 from stapes.workers.pool import Pool

@@ -67,6 +67,7 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     ├── ReceiptError                             a usage receipt that does not verify
     ├── HomeError                                the home folder is missing, incomplete or unsafe
     ├── AudioError                               audio that cannot be read or decoded
+    ├── MeasuringError                           a measurement that cannot be made
     └── ClientError                              our own client: server away or refused
         ├── ServerUnreachableError
         └── ServerRefusedError
@@ -402,6 +403,10 @@ class HomeError(StapesError):
 
 class AudioError(StapesError):
     """Audio that cannot be read or decoded."""
+
+
+class MeasuringError(StapesError):
+    """A measurement that cannot be made: no manifest, nothing heard, an extra that is missing."""
 
 
 class ClientError(StapesError):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 import stapes
-from stapes.cli import audit, iam, keys, models, receipt, sessions
+from stapes.cli import audit, bench, iam, keys, models, receipt, sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
 from stapes.cli.prune import prune
@@ -84,6 +84,7 @@ app.command()(usage)
 app.command()(prune)
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(iam.app, name="iam")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ import typer
 from stapes.errors import ClientError
 
 if TYPE_CHECKING:
-    from stapes.cli.listening import Server, Transcript
+    from stapes.cli.listening import Transcript
     from stapes.cli.measures import Stopwatch
     from stapes.client.files import Source
+    from stapes.client.profile import Server
 
 FINAL_SILENCE_MS = 700
 SILENCE_AFTER_MS = 1_000
@@ -39,8 +40,8 @@ def demo(
     - stapes demo
     - stapes demo --fast
     """
-    from stapes.cli.listening import Server
     from stapes.cli.own_server import own_server
+    from stapes.client.profile import Server
 
     typer.echo("Starting a server in a temporary home …")
     began = time.monotonic()

@@ -21,7 +21,7 @@ from typing import NoReturn
 import httpx
 from pydantic import ValidationError
 
-from stapes.client.profile import Profile, read_profile
+from stapes.client.profile import Profile, Server, read_profile
 from stapes.errors import ClientError
 from stapes.server.home import create_home
 from stapes.settings import load
@@ -64,6 +64,19 @@ def own_server() -> Iterator[OwnServer]:
             url = _wait_until_ready(process, log)
             profile = read_profile(home.config_file)
             yield OwnServer(url, profile, home.config_file, process.pid, log)
+
+
+@contextmanager
+def server_at(
+    url: str | None, config_file: Path | None, profile_name: str, compartment: str | None
+) -> Iterator[Server]:
+    """The server of ``url`` with a profile of a configuration file, else one for the occasion."""
+    if url is not None:
+        profile = read_profile(config_file, profile_name)
+        yield Server(url, profile, compartment or profile.compartment)
+    else:
+        with own_server() as own:
+            yield Server(own.url, own.profile, own.profile.compartment)
 
 
 @contextmanager

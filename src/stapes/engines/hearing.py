@@ -70,7 +70,8 @@ class Listener:
             voice_activity or _silero(), SegmentRules(hangover_ms=self._endpointer.hangover_ms)
         )
         self._to_engine = Resampler(RATE_HZ, engine.capabilities.sample_rate_hz)
-        self._recogniser = engine.open(params.hearing)
+        hearing = replace(params.hearing, spare_ms=self._endpointer.spare_ms)
+        self._recogniser = engine.open(hearing)
         self._has_partials = engine.capabilities.partials
         self._decoded_samples = 0
         self._speech_samples = 0

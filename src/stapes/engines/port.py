@@ -64,12 +64,15 @@ class HearingParams:
 
     ``phrases`` are to be heard rather than what sounds like them; an engine whose capabilities
     have no ``bias_phrases`` passes over them.
+    ``spare_ms`` is the time that `Recogniser.drain` may take and still be ready when the final is
+    due; an engine that could hear better with more work does no more of it than that allows.
     """
 
     language: str = "en-US"
     model_type: str = "ORACLE"
     model_domain: str = "GENERIC"
     phrases: tuple[str, ...] = ()
+    spare_ms: int = 1000
 
 
 class Recogniser(Protocol):
