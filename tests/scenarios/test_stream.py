@@ -131,7 +131,9 @@ def _unsigned(_server: Any, token: RealtimeSessionToken) -> str:
 def _confused(server: Any, token: RealtimeSessionToken) -> str:
     """HS256 with the public key, which everybody knows, as the secret."""
     kid = jwt.get_unverified_header(token.token)["kid"]
-    public = server.deployment.known.keyring.public[kid].public_bytes(Encoding.Raw, PublicFormat.Raw)
+    public = server.deployment.known.keyring.public[kid].public_bytes(
+        Encoding.Raw, PublicFormat.Raw
+    )
     return jwt.encode(_claims(token), public, algorithm="HS256", headers={"kid": kid})
 
 

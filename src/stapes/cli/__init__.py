@@ -13,6 +13,7 @@ import stapes
 from stapes.cli import sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
+from stapes.cli.revoke import revoke
 from stapes.cli.serve import serve
 from stapes.cli.terminal import fail
 from stapes.cli.token import token
@@ -73,6 +74,7 @@ app.command()(demo)
 app.command()(init)
 app.command()(serve)
 app.command()(token)
+app.command()(revoke)
 app.command()(transcribe)
 app.add_typer(sessions.app, name="sessions")
 
