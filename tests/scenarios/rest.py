@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from stapes.client.profile import load_private_key, read_profile
-from stapes.identity.model import BearerKey, Binding, Compartment, Group, Policy, Tenancy, User
-from stapes.identity.model import Verb as Verb
+from stapes.identity.model import (
+    BearerKey,
+    Binding,
+    Compartment,
+    Group,
+    Policy,
+    Tenancy,
+    User,
+    Verb,
+)
 from stapes.signing.signer import sign_request
 
 if TYPE_CHECKING:

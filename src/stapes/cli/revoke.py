@@ -27,9 +27,7 @@ def revoke(
     ] = None,
     tag: Annotated[
         str | None,
-        typer.Option(
-            help="Take back every session with this free-form tag.", metavar="KEY=VALUE"
-        ),
+        typer.Option(help="Take back every session with this free-form tag.", metavar="KEY=VALUE"),
     ] = None,
     home: HomeFolder = None,
 ) -> None:
