@@ -535,7 +535,7 @@ def test_a_revoked_peer_is_told_after_its_last_words() -> None:
     driven = streaming()
     driven.take(AudioArrived(SECOND))
     assert driven.take(StopRequested(TokenRevokedError())) == [PauseReading(), FlushRecogniser()]
-    assert driven.take(TimeElapsed(), after_ms=499) == []
+    assert driven.take(TimeElapsed(), after_ms=249) == []
     effects = driven.take(utterance("a", is_answer=True))
     assert [type(effect) for effect in effects] == [SaveFinal, Send, Send, Close, Finish]
     assert told(effects) == (401, 1008)
@@ -543,10 +543,10 @@ def test_a_revoked_peer_is_told_after_its_last_words() -> None:
 
 
 def test_a_revoked_peer_does_not_wait_for_last_words_that_are_late() -> None:
-    """Half a second, then it is told, once; the words are still kept, and shown to nobody."""
+    """A quarter of a second, then it is told, once; the words are still kept, and shown to nobody."""
     driven = streaming()
     driven.take(AudioArrived(SECOND), StopRequested(TokenRevokedError()))
-    effects = driven.take(TimeElapsed(), after_ms=500)
+    effects = driven.take(TimeElapsed(), after_ms=250)
     assert told(effects) == (401, 1008)
     assert driven.session.phase is Phase.DRAINING
     assert driven.take(TimeElapsed(), AudioArrived(SECOND), PeerClosed(), after_ms=5000) == []
@@ -559,8 +559,8 @@ def test_a_revoked_drain_that_hangs_ends_at_its_time() -> None:
     """The peer was told long before."""
     driven = streaming()
     driven.take(StopRequested(TokenRevokedError()))
-    assert told(driven.take(TimeElapsed(), after_ms=500)) == (401, 1008)
-    assert driven.take(TimeElapsed(), after_ms=29_499) == []
+    assert told(driven.take(TimeElapsed(), after_ms=250)) == (401, 1008)
+    assert driven.take(TimeElapsed(), after_ms=29_749) == []
     assert driven.take(TimeElapsed(), after_ms=1) == [Finish("failed", audio_ms=0, speech_ms=0)]
 
 

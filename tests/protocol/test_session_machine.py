@@ -185,7 +185,7 @@ class AnyPeer(RuleBasedStateMachine):
             self.revoked_ms = self.now_ms
         self.take(StopRequested(TokenRevokedError()))
 
-    @rule(ms=st.sampled_from([1, 99, 100, 499, 500, 2000, 31_000, 400_000]))
+    @rule(ms=st.sampled_from([1, 99, 100, 249, 250, 2000, 31_000, 400_000]))
     def time_passes(self, ms: int) -> None:
         self.now_ms += ms
         self.take(TimeElapsed())
@@ -207,7 +207,7 @@ class AnyPeer(RuleBasedStateMachine):
         assert closed is None or not any(isinstance(e, Send) for e in self.effects[closed + 1 :])
 
     @invariant()
-    def a_revoked_peer_is_gone_within_half_a_second(self) -> None:
+    def a_revoked_peer_is_gone_in_time(self) -> None:
         if self.revoked_ms is None or self.now_ms - self.revoked_ms < LONGEST_REVOKED_DRAIN_MS:
             return
         assert self.has_left or any(isinstance(each, Close) for each in self.effects)

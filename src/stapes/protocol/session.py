@@ -74,7 +74,7 @@ from stapes.protocol.state import Phase, Rules, Session
 PARTIAL_INTERVAL_MS = 100
 HELD_AUDIO_MS = 2000
 MOST_OPEN_FLUSHES = 32
-LONGEST_REVOKED_DRAIN_MS = 500
+LONGEST_REVOKED_DRAIN_MS = 250
 """A peer whose token was taken back reads no more after this, though its last words are not heard
 to the end yet. They still are, and are kept."""
 

@@ -8,7 +8,20 @@ from datetime import UTC
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from stapes.accounts.audit import FIRST_PREVIOUS, digest
@@ -93,6 +106,8 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
         connection.execute(insert(HAPPENINGS[kind]), [to_row(record) for record in records])
     elif kind is Audited:
         _append(connection, records)
+    elif kind is Revoked:
+        _revoke(connection, records)
     else:
         for record in records:
             _write_one(connection, record)
@@ -100,15 +115,13 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
 
 def _write_one(
     connection: Connection,
-    record: StreamMetered | StreamClosed | SigningKeyRetired | Revoked | IdentityRemoved,
+    record: StreamMetered | StreamClosed | SigningKeyRetired | IdentityRemoved,
 ) -> None:
     match record:
         case StreamMetered() | StreamClosed():
             _update_stream(connection, record)
         case SigningKeyRetired():
             _retire(connection, record)
-        case Revoked():
-            _revoke(connection, record)
         case IdentityRemoved():
             _remove(connection, record.identity)
 
@@ -136,23 +149,50 @@ def _retire(connection: Connection, record: SigningKeyRetired) -> None:
     connection.execute(update(keys).where(this, is_earlier).values(retires_at=record.retires_at))
 
 
-def _revoke(connection: Connection, record: Revoked) -> None:
-    upsert(connection, tables.revocations, [asdict(record)])
+def _revoke(connection: Connection, records: list[Revoked]) -> None:
+    """Note revocations, and mark the sessions they take back: one statement for all of a kind."""
+    rows = [asdict(record) for record in records]
+    upsert(connection, tables.revocations, rows)
+    for scope, taken in (("session", _this_session()), ("user", _all_of_user())):
+        # A parameter's name may not be a column's.
+        some = [
+            {f"the_{name}": value for name, value in row.items() if name != "scope"}
+            for row in rows
+            if row["scope"] == scope
+        ]
+        if some:
+            connection.execute(_mark(taken), some)
+
+
+def _mark(taken: ColumnElement[bool]) -> Update:
+    sessions = tables.sessions
+    return (
+        update(sessions)
+        .where(
+            taken,
+            sessions.c.tenancy_id == bindparam("the_tenancy_id"),
+            sessions.c.revoked_at.is_(None),
+        )
+        .values(revoked_at=bindparam("the_revoked_at"))
+    )
+
+
+def _this_session() -> ColumnElement[bool]:
+    return tables.sessions.c.session_id == bindparam("the_subject")
+
+
+def _all_of_user() -> ColumnElement[bool]:
+    """What a user holds that can still be used."""
     sessions, streams = tables.sessions, tables.streams
-    if record.scope == "session":
-        taken = sessions.c.session_id == record.subject
-    else:
-        is_live = exists().where(
-            streams.c.session_id == sessions.c.session_id, streams.c.closed_at.is_(None)
-        )
-        could_be_used = or_(sessions.c.expires_at > record.revoked_at, is_live)
-        taken = and_(
-            sessions.c.user_id == record.subject,
-            sessions.c.issued_at <= record.revoked_at,
-            could_be_used,
-        )
-    ours = (sessions.c.tenancy_id == record.tenancy_id, sessions.c.revoked_at.is_(None))
-    connection.execute(update(sessions).where(taken, *ours).values(revoked_at=record.revoked_at))
+    revoked_at = bindparam("the_revoked_at", type_=tables.Moment)
+    is_live = exists().where(
+        streams.c.session_id == sessions.c.session_id, streams.c.closed_at.is_(None)
+    )
+    return and_(
+        sessions.c.user_id == bindparam("the_subject"),
+        sessions.c.issued_at <= revoked_at,
+        or_(sessions.c.expires_at > revoked_at, is_live),
+    )
 
 
 def _remove(connection: Connection, identity: Any) -> None:
