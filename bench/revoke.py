@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,8 +30,7 @@ from bench.harness import Bar, Report
 from bench.hearing import bundled
 from stapes.cli.own_server import OwnServer, own_server
 from stapes.client.profile import load_private_key
-from stapes.client.tokens import mint_token
-from stapes.protocol.resources import CreateRealtimeSessionTokenDetails, RealtimeSessionToken
+from stapes.protocol.resources import RealtimeSessionToken
 from stapes.server.revoking import Order, revoke_tag
 from stapes.signing.signer import sign_request
 from stapes.store.sql import open_store
@@ -102,28 +102,27 @@ class _Rest:
         self._store.close()
 
     def mint(self) -> RealtimeSessionToken:
-        profile = self.server.profile
-        assert profile.compartment
-        details = CreateRealtimeSessionTokenDetails(
-            compartment_id=profile.compartment, freeform_tags=dict([TAG])
-        )
-        return mint_token(self.server.url, profile, details)
+        compartment_id = self.server.profile.compartment
+        body = {"compartmentId": compartment_id, "freeformTags": dict([TAG])}
+        answer = self._post("/20220101/actions/realtimeSessionToken", body)
+        return RealtimeSessionToken.model_validate_json(answer.content)
 
     def by_tag(self) -> None:
-        self._post("/actions/revokeByTag", {"key": TAG[0], "value": TAG[1]})
+        self._post(f"{SESSIONS}/actions/revokeByTag", {"key": TAG[0], "value": TAG[1]})
 
     def by_user(self) -> None:
-        self._post("/actions/revokeByUser", {"userId": self.server.profile.key_id.user_id})
+        user_id = self.server.profile.key_id.user_id
+        self._post(f"{SESSIONS}/actions/revokeByUser", {"userId": user_id})
 
     def on_the_store(self) -> None:
         order = Order("local:bench", "", datetime.now(UTC), timedelta(hours=4))
         revoke_tag(self._store, TAG, None, order)
 
-    def _post(self, target: str, body: dict[str, str]) -> None:
+    def _post(self, target: str, body: dict[str, Any]) -> httpx.Response:
         content = json.dumps(body).encode()
         headers = sign_request(
             "POST",
-            SESSIONS + target,
+            target,
             urlsplit(self.server.url).netloc,
             {},
             content,
@@ -131,8 +130,8 @@ class _Rest:
             self._key,
             datetime.now(UTC),
         )
-        url = self.server.url + SESSIONS + target
-        self._client.post(url, content=content, headers=headers).raise_for_status()
+        answer = self._client.post(self.server.url + target, content=content, headers=headers)
+        return answer.raise_for_status()
 
 
 async def _round(rest: _Rest, sessions: int, name: str, revoke: Callable[[], None]) -> Round:

@@ -36,12 +36,13 @@ from stapes.tokens.keys import SigningKey
 
 SESSIONS = "/20220101/realtimeSessions"
 SESSION = SESSIONS + "/{sessionId}"
+PATTERN = r"^ocid1\.aispeechrealtimesession\.oc1\.\.[a-z2-7]{60}$"
 SESSION_ID = {
     "name": "sessionId",
     "in": "path",
     "required": True,
     "description": "the session's OCID",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": PATTERN},
 }
 
 router = APIRouter()
