@@ -543,7 +543,7 @@ def test_a_revoked_peer_is_told_after_its_last_words() -> None:
 
 
 def test_a_revoked_peer_does_not_wait_for_last_words_that_are_late() -> None:
-    """A quarter of a second, then it is told, once; the words are still kept, and shown to nobody."""
+    """A quarter of a second, then it is told, once; the words are still kept."""
     driven = streaming()
     driven.take(AudioArrived(SECOND), StopRequested(TokenRevokedError()))
     effects = driven.take(TimeElapsed(), after_ms=250)

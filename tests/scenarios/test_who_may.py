@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from stapes.store.port import IdentityRemoved
+from stapes.identity.model import Verb
 from tests.conftest import running_server
-from tests.scenarios.rest import SESSIONS, People, Rest, Verb, administrator, ocid
+from tests.scenarios.rest import SESSIONS, People, Rest, administrator, ocid
 
 TOKEN = "/20220101/actions/realtimeSessionToken"
 

@@ -335,7 +335,7 @@ def _ending(error: ApiError) -> Ending:
 
 
 def _stop_draining(session: Session, event: StopRequested, _now_ms: int) -> Step:
-    """A peer that still waits for its last words learns that its token was taken back."""
+    """Note that the token was taken back, for a peer that still waits for its last words."""
     if not isinstance(event.error, TokenRevokedError) or session.farewell is None:
         return session, []
     return replace(session, farewell=event.error, ending="revoked"), []
