@@ -212,9 +212,14 @@ async def test_the_farewell_does_not_wait_for_words_that_are_late(
     server = start_server(engine="pocketsphinx", streams=1, unheard_audio_s=120)
     token = mint(server)
     with administrator(server) as rest:
-        async with peer(server.ws_url) as client:
+        async with peer(server.ws_url, "isAckEnabled=true") as client:
             await client.authenticate(token)
-            await client.send_audio(speech * 12)
+            sending = asyncio.create_task(client.send_audio(speech * 12))
+            taken = 0
+            while taken < 12 * len(speech):
+                message = await client.read()
+                taken += message["details"]["length"] if message["event"] == "ACKAUDIO" else 0
+            await sending
             (code, close_code), took_s = await close_after(client, lambda: by_session(rest, token))
             assert server.deployment.pool.live == 1, "it is still being heard"
         assert (code, close_code) == (401, 1008)

@@ -18,8 +18,8 @@ from stapes import RealtimeSessionToken
 from stapes.accounts.receipts import verify
 from stapes.accounts.usage import parse_grouping, sum_up
 from stapes.errors import ReceiptError, SessionOpenError
-from stapes.tokens.keys import parse_jwk
 from stapes.identity.model import Verb
+from stapes.tokens.keys import parse_jwk
 from tests.conftest import running_server
 from tests.scenarios.rest import SESSIONS, People, Rest, administrator, ocid
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from stapes.store.port import IdentityRemoved
 from stapes.identity.model import Verb
+from stapes.store.port import IdentityRemoved
 from tests.conftest import running_server
 from tests.scenarios.rest import SESSIONS, People, Rest, administrator, ocid
 
