@@ -47,8 +47,9 @@ OF_SESSION = {
 }
 BY_USER = ("POST", "/20220101/realtimeSessions/actions/revokeByUser")
 BY_TAG = ("POST", "/20220101/realtimeSessions/actions/revokeByTag")
+USAGE = ("GET", "/20220101/realtimeSessionUsage")
 METRICS = ("GET", "/metrics")
-WITH_FIELDS = [TOKEN, LIST, BY_USER, BY_TAG]
+WITH_FIELDS = [TOKEN, LIST, USAGE, BY_USER, BY_TAG]
 GUARDED = [*WITH_FIELDS, *OF_SESSION, METRICS]
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 CONFORMS = [
@@ -202,11 +203,14 @@ def test_signed_requests_for_a_session_answer_as_declared(
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
-def test_signed_lists_answer_as_declared(api: Api, mode: GenerationMode) -> None:
+@pytest.mark.parametrize("operation", [LIST, USAGE])
+def test_signed_lists_answer_as_declared(
+    api: Api, operation: tuple[str, str], mode: GenerationMode
+) -> None:
     """A compartment or page that is made up is refused; what does not fit too."""
 
     @FEW
-    @given(case=api.cases(LIST, mode))
+    @given(case=api.cases(operation, mode))
     def check(case: Any) -> None:
         assert api.status(case, signed=True) in {200, 400, 404}
 

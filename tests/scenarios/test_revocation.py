@@ -19,7 +19,7 @@ from stapes.accounts.audit import check
 from stapes.cli import app
 from stapes.client.profile import load_private_key, read_profile
 from stapes.signing.signer import sign_credentials
-from stapes.store.port import SessionCreated
+from stapes.store.port import SessionCreated, SessionFilter
 from tests.scenarios.rest import SESSIONS, Rest, administrator
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Mint = Callable[..., RealtimeSessionToken]
 WITHIN_S = 1.0
+ANY, NOW = SessionFilter(), datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -231,6 +232,24 @@ async def test_the_farewell_does_not_wait_for_words_that_are_late(
         heard = rest.get(f"{SESSIONS}/{token.session_id}/transcript")["streams"][0]
         words = [word for final in heard["transcriptions"] for word in final["words"]]
         assert len(words) > 6 * 10, "of twelve times ten words"
+
+
+@pytest.mark.parametrize("way", WAYS[:3], ids=lambda way: way.__name__)
+async def test_another_server_of_the_database_heeds_it_within_a_second(
+    start_server: Any, mint: Mint, peer: Any, way: Any
+) -> None:
+    """It closes its live socket, and refuses a new one."""
+    here, there = start_server(), start_server()
+    token = mint(there, freeform_tags={"room": "4"})
+    await eventually(lambda: len(here.deployment.store.sessions(ANY, NOW, limit=1)) == 1)
+    with administrator(here) as rest:
+        async with peer(there.ws_url) as client:
+            await client.authenticate(token)
+            (code, close_code), took_s = await close_after(client, lambda: way(rest, token))
+        assert (code, close_code) == (401, 1008)
+        assert took_s < WITHIN_S
+        async with peer(there.ws_url) as client:
+            assert (await client.authenticate(token))["code"] == 401
 
 
 async def test_other_sessions_go_on(rest: Rest, mint: Mint, peer: Any, speech: bytes) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Mint = Callable[..., RealtimeSessionToken]
 PAGE = "opc-next-page"
+USAGE = "/20220101/realtimeSessionUsage"
 
 
 @pytest.fixture(scope="module")
@@ -358,10 +359,41 @@ async def test_receipts_verify_with_the_published_keys_and_add_up_to_the_usage(
             assert found.wall_ms == sum(it["wallInMs"] for it in of)
             assert found.words == sum(it["words"] for it in of)
             assert found.streams == sum(len(it["streams"]) for it in of)
+    times = f"timeFrom={_utc(began)}&timeTo={_utc(datetime.now(UTC))}"
+    told = rest.get(f"{USAGE}?by=tag:room&{times}")["items"]
+    for item in told:
+        of = [it for it in signed if it["freeformTags"]["room"] == item["name"]]
+        for amount in ("audioInMs", "speechInMs", "wallInMs", "words"):
+            assert item[amount] == sum(it[amount] for it in of)
+    assert [item["name"] for item in told] == ["4", "5"]
     assert {it["words"] > 0 for it in signed if it["streams"]} == {True}
     forged = {**signed[0], "audioInMs": signed[0]["audioInMs"] + 1}
     with pytest.raises(ReceiptError):
         verify(forged, keys)
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "name"),
+    [
+        ("unknown=1", "MissingParameter", "by"),
+        ("by=user", "MissingParameter", "timeFrom"),
+        ("by=tag:&timeFrom=x&timeTo=x", "InvalidParameter", "by"),
+        ("by=tenancy&timeFrom=x&timeTo=x", "InvalidParameter", "by"),
+        ("by=user&timeFrom=x&timeTo=x", "InvalidParameter", "timeFrom"),
+        ("by=user&by=user&timeFrom=x&timeTo=x", "InvalidParameter", "by"),
+    ],
+)
+def test_usage_that_is_asked_for_wrongly_is_400(
+    rest: Rest, query: str, code: str, name: str
+) -> None:
+    """The parameter is named."""
+    answer = rest.call("GET", f"{USAGE}?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert name in answer.json()["message"]
 
 
 def test_a_receipt_is_the_same_whenever_it_is_asked_for(rest: Rest, place: str) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from stapes.identity.model import Verb
-from stapes.store.port import IdentityRemoved
+from stapes.store.port import IdentityRemoved, SessionFilter, StreamClosed, StreamOpened
 from tests.conftest import running_server
 from tests.scenarios.rest import SESSIONS, People, Rest, administrator, ocid
 
 TOKEN = "/20220101/actions/realtimeSessionToken"
+USAGE = "/20220101/realtimeSessionUsage"
+YEARS = "timeFrom=2020-01-01T00:00:00Z&timeTo=9000-01-01T00:00:00Z"
 
 
 @dataclass
@@ -145,6 +148,7 @@ def test_a_session_that_never_was_is_404_for_everybody(town: Town, method: str, 
         ("POST", f"{SESSIONS}/actions/revokeByUser"),
         ("POST", f"{SESSIONS}/actions/revokeByTag"),
         ("GET", "/metrics"),
+        ("GET", USAGE),
     ],
 )
 @pytest.mark.parametrize(
@@ -182,6 +186,30 @@ def test_a_list_without_a_compartment_needs_one_that_may_be_inspected(town: Town
     assert_not_found(town.somebody["nobody"].call("GET", SESSIONS))
     assert town.somebody["inspect upper"].call("GET", SESSIONS).status_code == 200
     assert town.somebody["manage abroad"].get(SESSIONS) == {"items": []}
+
+
+def test_usage_is_summed_where_the_caller_may_read(town: Town) -> None:
+    """What was used elsewhere is in none of the sums."""
+    store = town.rest.served.deployment.store
+    for audio_ms, place in ((1, town.upper), (20, town.lower), (300, town.beside)):
+        session_id = town.session(place)
+        town.rest.served.deployment.writer.flush(10)
+        session = store.sessions(SessionFilter(session_id=session_id), datetime.now(UTC), limit=1)
+        owner = (session[0].tenancy_id, place, session[0].user_id)
+        now = datetime.now(UTC)
+        store.claim_stream(StreamOpened(session_id, 1, *owner, now, {}, "scripted"))
+        store.write([StreamClosed(session_id, 1, now, "peer", audio_ms, 0)])
+    sums = {}
+    for who, rest in town.somebody.items():
+        answer = rest.call("GET", f"{USAGE}?by=user&{YEARS}")
+        sums[who] = sum(it["audioInMs"] for it in answer.json().get("items", []))
+        assert answer.status_code == (200 if sums[who] or who == "manage abroad" else 404)
+    readers = ("read", "use", "manage")
+    assert sums == {
+        **dict.fromkeys(town.somebody, 0),
+        **{f"{verb} upper": 21 for verb in readers},
+        **{f"{verb} root": 321 for verb in readers},
+    }
 
 
 def test_figures_are_for_those_who_may_inspect_the_tenancy(town: Town) -> None:

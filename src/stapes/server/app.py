@@ -14,6 +14,7 @@ from stapes.server import (
     sessions_endpoint,
     stream,
     token_endpoint,
+    usage_endpoint,
 )
 from stapes.server.deployment import Deployment
 
@@ -32,6 +33,7 @@ def create_app(deployment: Deployment) -> FastAPI:
         token_endpoint,
         sessions_endpoint,
         revoking_endpoint,
+        usage_endpoint,
         health,
         metrics_endpoint,
     ):

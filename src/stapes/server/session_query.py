@@ -21,14 +21,14 @@ TIME = (
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
 TAG = r"^[^=]+=.*$"
-_TIME = "must be a time as of RFC 3339, with its offset"
+TIME_RULE = "must be a time as of RFC 3339, with its offset"
 ALLOWED = {
     "compartmentId": "must be a string of 1 to 255 characters",
     "lifecycleState": "must be one of ISSUED, LIVE, CLOSED, EXPIRED, REVOKED",
     "userId": "must be a string of 1 to 255 characters",
     "freeformTag": "must be a tag's key, = and its value",
-    "timeCreatedGreaterThanOrEqualTo": _TIME,
-    "timeCreatedLessThan": _TIME,
+    "timeCreatedGreaterThanOrEqualTo": TIME_RULE,
+    "timeCreatedLessThan": TIME_RULE,
     "limit": f"must be a whole number from 1 to {MOST_A_PAGE}",
     "page": "must be what opc-next-page of the answer before said",
 }

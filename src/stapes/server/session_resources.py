@@ -143,6 +143,23 @@ class RealtimeSessionReceipt(Answer):
     signature: str
 
 
+class RealtimeSessionUsageItem(Answer):
+    """What streams of one name used together; amounts in ms."""
+
+    name: str
+    streams: int
+    audio_in_ms: int
+    speech_in_ms: int
+    wall_in_ms: int
+    words: int
+
+
+class RealtimeSessionUsage(Answer):
+    """Sums of usage, most audio first."""
+
+    items: list[RealtimeSessionUsageItem]
+
+
 class RevokedSessions(Answer):
     """How many sessions could still be used and cannot any more.
 
