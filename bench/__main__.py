@@ -16,7 +16,15 @@ from rich.console import Console
 
 from bench.harness import Report, publish
 
-FRAME = {"__init__", "__main__", "harness", "hearing", "socket_peer", "socket_script"}
+FRAME = {
+    "__init__",
+    "__main__",
+    "harness",
+    "hearing",
+    "socket_peer",
+    "socket_script",
+    "token_peer",
+}
 
 
 def benchmarks() -> dict[str, str]:

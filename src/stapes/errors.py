@@ -54,6 +54,14 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     ├── EngineError                              an engine could not be loaded or failed
     ├── StoreError                               the database could not be opened or written
     │   └── RecordRefusedError                   a record that can never be written
+    ├── IdentityError                            a change of who may do what, refused
+    │   ├── UnknownIdentityError                 nothing is named so
+    │   ├── NameRefusedError                     a name that nothing may have
+    │   ├── NameTakenError                       a name or key that something else has
+    │   ├── IdentityInUseError                   something else has to be removed first
+    │   ├── CircularMoveError                    a compartment under itself
+    │   └── LastManagerError                     nobody could manage the tenancy any more
+    ├── KeyFileError                             a key file that cannot be read, used or made
     ├── ReceiptError                             a usage receipt that does not verify
     ├── HomeError                                the home folder is missing, incomplete or unsafe
     ├── AudioError                               audio that cannot be read or decoded
@@ -340,6 +348,38 @@ class RecordRefusedError(StoreError):
     that was never opened; an identity whose tenancy or user does not exist; a value that is no
     text, number, JSON or aware time where one belongs.
     """
+
+
+class IdentityError(StapesError):
+    """A change of tenancies, compartments, users, groups, keys or policies that a rule refuses."""
+
+
+class UnknownIdentityError(IdentityError):
+    """Nothing in the tenancy has that name or OCID."""
+
+
+class NameRefusedError(IdentityError):
+    """The name is too long, or has a character that policy statements cannot spell."""
+
+
+class NameTakenError(IdentityError):
+    """A sibling has the name, in whatever case, or the key is there already."""
+
+
+class IdentityInUseError(IdentityError):
+    """Something hangs on it; the sentence names what has to be removed first."""
+
+
+class CircularMoveError(IdentityError):
+    """A compartment cannot be moved under itself."""
+
+
+class LastManagerError(IdentityError):
+    """After the change nobody could manage the tenancy any more."""
+
+
+class KeyFileError(StapesError):
+    """A key file that cannot be read or made, or holds no public RSA key that is long enough."""
 
 
 class ReceiptError(StapesError):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,11 +27,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STAPES_", extra="forbid", frozen=True)
 
     home: Path = Field(DEFAULT_HOME, description="folder of keys, database and configuration")
+    database: SecretStr | None = Field(
+        None, description="URL of a PostgreSQL database; default: `stapes.db` in the home"
+    )
     host: str = Field("127.0.0.1", description="address to listen on; loopback unless you say")
     port: int = Field(8080, ge=0, le=65535, description="TCP port for REST and websocket; 0: any")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="log level")
 
-    engine: str = Field("pocketsphinx", description="engine that hears: pocketsphinx, scripted")
+    engine: str = Field(
+        "pocketsphinx", description="engine that hears: pocketsphinx, scripted, whisper"
+    )
+    model: Path | None = Field(None, description="folder of the model that the engine loads")
     streams: int | None = Field(
         None, ge=1, description="concurrent streams; default: cores / the engine's real-time factor"
     )
@@ -40,6 +47,11 @@ class Settings(BaseSettings):
     token_skew_s: int = Field(30, ge=0, le=300, description="clock skew allowed on tokens, s")
     token_issuer: str = Field("stapes", min_length=1, description="iss of the tokens")
     token_audience: str = Field("stapes-realtime", min_length=1, description="aud of the tokens")
+    master_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="encrypts the token-signing keys; only as STAPES_MASTER_KEY, 16 signs or more",
+    )
     signature_skew_s: int = Field(300, ge=0, description="clock skew allowed on signatures, s")
 
     live_sessions_per_tenancy: int = Field(
@@ -67,13 +79,6 @@ class Settings(BaseSettings):
         "", description="addresses whose X-Forwarded-For is believed, separated by commas"
     )
 
-    keep_transcripts_days: float | None = Field(
-        None, ge=0, description="days that transcripts are kept; 0: none is kept; default: for ever"
-    )
-    keep_receipts_days: float | None = Field(
-        None, ge=0, description="days that receipts can be had for; default: for ever"
-    )
-
     authentication_timeout_s: float = Field(10, gt=0, description="wait for the first message, s")
     idle_timeout_s: float = Field(300, gt=0, description="longest time without audio, s")
     longest_session_s: float = Field(4 * 3600, gt=0, description="longest session, s")
@@ -84,10 +89,31 @@ class Settings(BaseSettings):
     )
     drain_timeout_s: float = Field(30, gt=0, description="longest wait for last words, s")
 
+    keep_transcripts_days: float | None = Field(
+        None, ge=0, description="how long transcripts are kept; 0: not at all; default: for good"
+    )
+    keep_receipts_days: float | None = Field(
+        None, ge=0, description="how long sessions and receipts are kept; default: for good"
+    )
+
     longest_text_frame_bytes: int = Field(64 * 1024, gt=0, description="largest text frame")
     longest_audio_frame_bytes: int = Field(1024 * 1024, gt=0, description="largest audio frame")
     longest_body_bytes: int = Field(64 * 1024, gt=0, description="largest HTTP body")
     unheard_audio_s: float = Field(10, gt=0, description="audio ahead of the engine before pausing")
+
+
+class _HomeFile(TomlConfigSettingsSource):
+    """``stapes.toml``. A master key has no business beside what it encrypts."""
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        if "master_key" in values:
+            fault = PydanticCustomError(
+                "environment_only", "take it out of stapes.toml; set STAPES_MASTER_KEY instead"
+            )
+            details = InitErrorDetails(type=fault, loc=("master_key",), input=None)
+            raise ValidationError.from_exception_data("Settings", [details])
+        return values
 
 
 def load(**arguments: Any) -> Settings:
@@ -108,7 +134,6 @@ def load(**arguments: Any) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            toml = TomlConfigSettingsSource(settings_cls, home / "stapes.toml")
-            return init_settings, env_settings, toml
+            return init_settings, env_settings, _HomeFile(settings_cls, home / "stapes.toml")
 
     return FromHome(**{**given, "home": home})

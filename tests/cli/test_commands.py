@@ -11,7 +11,10 @@ import pytest
 import stapes
 from tests.cli.conftest import Run
 
-COMMANDS = ("demo", "init", "serve", "token", "transcribe", "sessions")
+COMMANDS = (
+    *("demo", "init", "serve", "token", "transcribe", "sessions"),
+    *("keys", "audit", "usage", "prune", "receipt", "iam"),
+)
 
 
 def test_help_lists_every_command(run: Run) -> None:
@@ -22,7 +25,7 @@ def test_help_lists_every_command(run: Run) -> None:
     assert "completion" not in result.output
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "token", "transcribe", "sessions"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_has_examples(run: Run, command: str) -> None:
     """Lines that can be copied."""
     result = run(command, "--help")

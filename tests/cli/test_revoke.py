@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stapes.cli.terminal import fail
 from stapes.identity.model import Tenancy, User
 from stapes.server import revoking
 from stapes.server.home import Home, create_home
@@ -71,7 +71,7 @@ def test_a_session_is_taken_back(run: Run, kept: Kept) -> None:
     done = run("revoke", ONE, "--home", kept.home.path)
     assert (done.exit_code, done.output) == (0, "Took back 1 session that could still be used.\n")
     assert kept.states() == {"one": "REVOKED", "two": "ISSUED", "old": "EXPIRED"}
-    assert kept.audited() == [(f"local:{getpass.getuser()}", "session.revoked", ONE)]
+    assert kept.audited() == [(fail(), "session.revoked", ONE)]
 
 
 @pytest.mark.parametrize("by", ["name", "OCID"])

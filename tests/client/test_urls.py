@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stapes.client.urls import is_loopback, stream_url, token_url
+from stapes.client.urls import is_loopback, receipt_keys_url, stream_url, token_url
 from stapes.errors import ClientError
 
 
@@ -56,3 +56,17 @@ def test_what_is_no_base_url_is_refused(base: str) -> None:
 def test_loopback_is_recognised(url: str, *, expected: bool) -> None:
     """Only such a URL is kept from the proxies of the environment."""
     assert is_loopback(url) is expected
+
+
+@pytest.mark.parametrize("base", ["https://h/speech/", "http://localhost:1", "http://[::1]:1"])
+def test_keys_of_receipts_are_fetched_from(base: str) -> None:
+    """By TLS, or from this machine."""
+    expected = base.rstrip("/") + "/.well-known/receipt-keys.json"
+    assert receipt_keys_url(base) == expected
+
+
+@pytest.mark.parametrize("base", ["http://h", "ws://127.0.0.1:1", "wss://h", "http://10.0.0.1"])
+def test_keys_of_receipts_are_fetched_from_nowhere_else(base: str) -> None:
+    """Somebody on the way could put others in their place."""
+    with pytest.raises(ClientError, match="https://, or be this machine"):
+        receipt_keys_url(base)

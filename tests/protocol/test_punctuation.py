@@ -67,7 +67,8 @@ def test_only_whole_names_become_marks(said: str, expected: str) -> None:
         ("when i came i'd been told i'll go", "When I came I'd been told I'll go ."),
         ("i think it isn't", "I think it isn't ."),
         ("hello comma world", "Hello comma world ."),
-        ("it is done.", "It is done."),
+        ("it is done.", "It is done ."),
+        ("is it done!", "Is it done !"),
         ("", ""),
     ],
 )
@@ -79,6 +80,32 @@ def test_a_final_becomes_one_sentence(said: str, expected: str) -> None:
 def test_a_partial_has_no_end_yet() -> None:
     """It is capitalised, and no mark ends it."""
     assert shown("what can i do", "AUTO", is_final=False) == "What can I do"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Hello, there.", "Hello , there ."),
+        ("really?! yes...", "really ?! yes ..."),
+        ('he said "yes." then', 'he said "yes ." then'),
+        ("¿qué? こんにちは。", "¿qué ? こんにちは 。"),
+        ("3.5 o'clock the U.S. and", "3.5 o'clock the U.S . and"),
+        ("- ' x", "- ' x"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["NONE", "SPOKEN"])
+def test_marks_of_the_engine_are_marks(said: str, expected: str, mode: str) -> None:
+    """Behind a word, with what they close; within a word or before it they are part of it."""
+    assert shown(said, mode) == expected
+    found = punctuate(words(said.split()), mode, "en-US", is_final=True)
+    assert all(isinstance(word, Mark) for word in found if word.text in {",", ".", "?!", "。"})
+
+
+def test_a_mark_alone_follows_the_word_before_it() -> None:
+    """As engines may say it; the first of an utterance stands where it was heard."""
+    first, word, second = punctuate(words([".", "yes", ","]), "NONE", "en-US", is_final=True)
+    assert first == Mark(".", 0, 0, 0.5)
+    assert second == Mark(",", word.end_ms, word.end_ms, word.confidence)
 
 
 def test_none_leaves_words_alone() -> None:

@@ -55,6 +55,24 @@ def test_marks_are_tokens_of_their_own_with_no_space_before_them() -> None:
     assert shown.confidence == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("mode", ["NONE", "SPOKEN", "AUTO"])
+def test_marks_of_whisper_are_tokens_whatever_is_asked_for(mode: str) -> None:
+    """Its models punctuate by themselves; no rule of ours adds anything to it."""
+    said = (Word("hello,", 100, 400, 0.9), Word("there", 400, 500, 0.5))
+    shown = results.final(
+        UtteranceHeard(said, 2000, 100, 500, 2500),
+        Params(model_type="WHISPER", language="en", punctuation=mode),
+    )
+    assert shown.transcription == "hello, there"
+    assert [(token.token, token.type) for token in shown.tokens] == [
+        ("hello", "WORD"),
+        (",", "PUNCTUATION"),
+        ("there", "WORD"),
+    ]
+    assert shown.tokens[1].start_time_in_ms == shown.tokens[1].end_time_in_ms == 400
+    assert shown.confidence == pytest.approx(0.8)
+
+
 def test_a_spoken_mark_counts_for_the_span() -> None:
     """The utterance lasts until the mark was spoken; what is shown are word and mark."""
     words = (WORDS[0], Word("comma", 400, 800, 0.9))

@@ -111,7 +111,7 @@ def _resigned(server: Any, token: RealtimeSessionToken, **changed: Any) -> str:
     """The token with other claims, signed with the server's own key."""
     from stapes.tokens.minting import mint
 
-    return mint(_claims(token, **changed), server.deployment.known.keyring.signing)
+    return mint(_claims(token, **changed), server.deployment.signing_key(datetime.now(UTC)))
 
 
 def _expired(server: Any, token: RealtimeSessionToken) -> str:

@@ -43,7 +43,7 @@ def token(served: Served, **changes: Any) -> str:
         "now": NOW,
         "ttl_s": 60,
     }
-    return mint(claims(**{**made, **changes}), served.deployment.known.keyring.signing)
+    return mint(claims(**{**made, **changes}), served.deployment.signing_key(datetime.now(UTC)))
 
 
 def credentials(served: Served, uri: str = URI) -> dict[str, str]:

@@ -27,7 +27,7 @@ def test_key_whose_private_part_is_elsewhere_verifies_and_does_not_sign(
     """Another server of the same database may sign with it."""
     server = start_server()
     deployment = server.deployment
-    before = deployment.known.keyring.signing
+    before = deployment.signing_key(datetime.now(UTC))
     key = SigningKey.of(Ed25519PrivateKey.generate())
     added = SigningKeyAdded(
         key.kid, jwk(key.private_key.public_key()), deployment.store.signing_keys()[0].added_at
@@ -39,7 +39,9 @@ def test_key_whose_private_part_is_elsewhere_verifies_and_does_not_sign(
     after = start_server().deployment.known.keyring
 
     assert set(after.verifying(datetime.now(UTC))) == {before.kid, key.kid}
-    assert after.signing.kid == before.kid
+    signing = after.signing(datetime.now(UTC))
+    assert signing is not None
+    assert signing.kid == before.kid
 
 
 class Stuck:

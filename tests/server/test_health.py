@@ -76,7 +76,7 @@ def test_jwks_holds_the_public_keys_of_the_tokens(client: httpx.Client, served: 
     (key,) = client.get("/.well-known/jwks.json").json()["keys"]
 
     assert "d" not in key
-    assert key["kid"] == served.deployment.known.keyring.signing.kid
+    assert {key["kid"]} == set(served.home.signing_keys())
     assert parse_jwk(key) == served.deployment.known.keyring.public[key["kid"]]
 
 
@@ -98,8 +98,9 @@ def test_database_that_cannot_be_written_is_a_reason(start_server: Callable[...,
     """A real database, taken away."""
     server = start_server()
     server.deployment.store.close()
-    server.home.database.unlink()
-    server.home.database.mkdir()
+    database = server.home.path / "stapes.db"
+    database.unlink()
+    database.mkdir()
 
     answer = httpx.get(f"{server.url}/ready", trust_env=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from stapes.tokens.keys import SigningKey, jwk, jwks, parse_jwk, thumbprint
+from stapes.tokens.keys import SigningKey, jwk, jwks, parse_jwk, parse_jwks, thumbprint
 
 # RFC 8037 appendices A.1 to A.3.
 SECRET = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
@@ -61,3 +61,16 @@ def test_another_jwk_is_no_signing_key(change: dict[str, str]) -> None:
     """A JWK that is not exactly of the form is refused."""
     with pytest.raises(ValueError, match=r"\S"):
         parse_jwk(jwk(PRIVATE.public_key()) | change)
+
+
+def test_a_key_set_reads_back_without_keys_of_other_kinds() -> None:
+    """RFC 7517 section 5: what is not understood is passed over."""
+    members = [{"kty": "RSA", "kid": "r"}, 7, {}, {"kid": []}, jwk(PRIVATE.public_key())]
+    assert list(parse_jwks({"keys": members})) == [KID]
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"keys": {}}, {"keys": []}, {"keys": [{}]}])
+def test_what_has_no_key_of_ours_is_no_key_set(document: object) -> None:
+    """Of whatever form."""
+    with pytest.raises(ValueError, match="it has no"):
+        parse_jwks(document)

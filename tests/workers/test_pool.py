@@ -8,6 +8,7 @@ import signal
 import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psutil
 import pytest
@@ -36,7 +37,7 @@ PATIENCE_S = 60
 
 
 @asynccontextmanager
-async def running(engine: str = "scripted", **options: int) -> AsyncIterator[Pool]:
+async def running(engine: str = "scripted", **options: Any) -> AsyncIterator[Pool]:
     """A pool that leaves no process behind."""
     pool = await Pool.start(engine, **options)
     try:
@@ -199,3 +200,14 @@ async def test_the_default_limit_comes_from_the_cores() -> None:
     async with running() as pool:
         cores = os.cpu_count() or 1
         assert pool.limit == int(cores / pool.capabilities.real_time_factor)
+
+
+async def test_workers_do_not_have_the_master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one that is about to take its place; the rest of the environment they have."""
+    for name in ("STAPES_MASTER_KEY", "STAPES_NEW_MASTER_KEY", "STAPES_SOMETHING"):
+        monkeypatch.setenv(name, "a value of some length")
+    async with running():
+        environments = [child.environ() for child in psutil.Process().children(recursive=True)]
+    assert environments
+    for environment in environments:
+        assert {name for name in environment if name.startswith("STAPES_")} == {"STAPES_SOMETHING"}

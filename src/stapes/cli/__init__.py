@@ -10,14 +10,16 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 import stapes
-from stapes.cli import sessions
+from stapes.cli import audit, iam, keys, receipt, sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
+from stapes.cli.prune import prune
 from stapes.cli.revoke import revoke
 from stapes.cli.serve import serve
 from stapes.cli.terminal import fail
 from stapes.cli.token import token
 from stapes.cli.transcribe import transcribe
+from stapes.cli.usage import usage
 from stapes.errors import StapesError
 
 
@@ -77,6 +79,12 @@ app.command()(token)
 app.command()(revoke)
 app.command()(transcribe)
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
+app.command()(usage)
+app.command()(prune)
+app.add_typer(receipt.app, name="receipt")
+app.add_typer(iam.app, name="iam")
 
 
 def main() -> None:

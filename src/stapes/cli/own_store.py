@@ -24,17 +24,20 @@ class Own:
 
 
 @contextmanager
-def open_own(home: Path | None) -> Iterator[Own]:
+def open_own(home: Path | None, *, with_keys: bool = True) -> Iterator[Own]:
     """Open the home that the option or the settings name; its store is closed at the end.
+
+    Without ``with_keys`` it does not matter whether its token-signing keys open.
 
     Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`.
     """
-    from stapes.server.home import open_home
+    from stapes.server.home import open_home, open_home_without_keys
     from stapes.settings import load
     from stapes.store.sql import open_store
 
     settings = load(home=home)
-    opened = open_home(settings.home)
+    open_ = open_home if with_keys else open_home_without_keys
+    opened = open_(settings.home, master_key=settings.master_key, database=settings.database)
     store = open_store(opened.database)
     try:
         yield Own(settings, opened, store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stapes.cli.own_store import Own, open_own
-from stapes.cli.terminal import HomeFolder
+from stapes.cli.terminal import HomeFolder, fail
 from stapes.errors import StoreError
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def revoke(
     """
     if sum(given is not None for given in (session_id, user, tag)) != 1:
         raise typer.BadParameter("give a session, --user or --tag, and one of them alone")
-    with open_own(home) as own:
+    with open_own(home, with_keys=False) as own:
         order = _order(own)
         if session_id is not None:
             count = _revoke_session(own, session_id, order)
@@ -60,7 +59,7 @@ def _order(own: Own) -> Order:
     from stapes.server.revoking import Order
 
     longest_session = timedelta(seconds=own.settings.longest_session_s)
-    return Order(f"local:{getpass.getuser()}", "", datetime.now(UTC), longest_session)
+    return Order(fail(), "", datetime.now(UTC), longest_session)
 
 
 def _revoke_session(own: Own, session_id: str, order: Order) -> int:

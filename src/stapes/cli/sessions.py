@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stapes.cli.formats import Format, render, to_object
+from stapes.cli.own_store import open_own
 from stapes.cli.terminal import AsJson, HomeFolder
 from stapes.errors import StoreError
 
 if TYPE_CHECKING:
-    from stapes.store.port import FinalHeard, Store, StreamSummary
+    from stapes.store.port import FinalHeard, StreamSummary
 
 app = typer.Typer(no_args_is_help=False, add_completion=False)
 
@@ -45,8 +44,8 @@ def list_sessions(
     context.obj = home
     if context.invoked_subcommand is not None:
         return
-    with _store(home) as store:
-        streams = store.streams(limit=limit)
+    with open_own(home) as own:
+        streams = own.store.streams(limit=limit)
     if as_json:
         typer.echo(json.dumps([_stream_object(stream) for stream in streams], ensure_ascii=False))
     elif streams:
@@ -72,9 +71,10 @@ def show(
 
     - stapes sessions show ocid1.aispeechrealtimesession.oc1..aaaa --format vtt
     """
-    with _store(home or context.obj) as store:
-        known = [summary.stream for summary in store.streams(limit=10_000, session_id=session_id)]
-        finals = store.finals(session_id, stream)
+    with open_own(home or context.obj) as own:
+        streams = own.store.streams(limit=10_000, session_id=session_id)
+        known = [summary.stream for summary in streams]
+        finals = own.store.finals(session_id, stream)
     if not known:
         raise StoreError(f"there is no session {session_id} in this home; see `stapes sessions`")
     if stream is not None and stream not in known:
@@ -85,19 +85,6 @@ def show(
             "choose one with --stream"
         )
     typer.echo(_transcript(session_id, finals, format_), nl=False)
-
-
-@contextmanager
-def _store(home: Path | None) -> Iterator[Store]:
-    from stapes.server.home import open_home
-    from stapes.settings import load
-    from stapes.store.sql import open_store
-
-    store = open_store(open_home(load(home=home).home).database)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _transcript(session_id: str, finals: Sequence[FinalHeard], format_: Format) -> str:

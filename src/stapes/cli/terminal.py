@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 from typing import Annotated
 
@@ -34,3 +36,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 def fail(error: Exception | str) -> None:
     """Say in one line on standard error what went wrong."""
     typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+
+
+def local_actor() -> str:
+    """Who is at this machine's command line, as the audit log names them: ``local:NAME``."""
+    try:
+        return f"local:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # a container's user may have no name
+        return f"local:{os.getuid()}"
+
+
+def printable(text: str) -> str:
+    """Somebody else's text with what would steer a terminal, such as ESC, written out."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

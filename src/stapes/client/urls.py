@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from stapes.errors import ClientError
 
 TOKEN_PATH = "/20220101/actions/realtimeSessionToken"  # noqa: S105 - a path
+RECEIPT_KEYS_PATH = "/.well-known/receipt-keys.json"
 STREAM_PATH = "/ws/transcribe/stream"
 _WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
@@ -17,6 +18,17 @@ def token_url(base: str) -> str:
     """Where tokens are minted, for a base URL such as ``http://127.0.0.1:8080``."""
     _check(base)
     return base.rstrip("/") + TOKEN_PATH
+
+
+def receipt_keys_url(base: str) -> str:
+    """Where the keys are that receipts are signed with. Raises `ClientError` unless by TLS or here.
+
+    Keys that somebody on the way could replace would prove nothing.
+    """
+    scheme, _, _ = _check(base)
+    if scheme != "https" and not (scheme == "http" and is_loopback(base)):
+        raise ClientError(f"{base!r} has to begin with https://, or be this machine")
+    return base.rstrip("/") + RECEIPT_KEYS_PATH
 
 
 def stream_url(base: str, parameters: Mapping[str, str]) -> str:

@@ -68,6 +68,7 @@ class Listener:
             voice_activity or _silero(), SegmentRules(hangover_ms=self._endpointer.hangover_ms)
         )
         self._recogniser = engine.open(params.hearing)
+        self._has_partials = engine.capabilities.partials
         self._decoded_samples = 0
         self._speech_samples = 0
         self._now = 0
@@ -178,7 +179,8 @@ class Listener:
             self._take_all(self._segmenter.cut())
             final = self._final(self._now // SAMPLES_PER_MS)
             return [final] if final.words else []
-        if self._endpointer.partial_due(silence_ms) and self._utterance.changed():
+        is_partial_due = self._has_partials and self._endpointer.partial_due(silence_ms)
+        if is_partial_due and self._utterance.changed():
             return [PartialHeard(self._utterance.words, silence_ms)]
         return []
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
 RESOURCES = ("tenancy", "user", "group", "compartment", "policy", "aispeechrealtimesession")
-ENTROPY_BYTES = 38
-_UNIQUE_LENGTH = 60
-_UNIQUE = re.compile(rf"[a-z2-7]{{{_UNIQUE_LENGTH}}}")
+ENTROPY_BYTES = 60
+_ALPHABET = b"abcdefghijklmnopqrstuvwxyz234567"
+_LETTERS = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
+_UNIQUE = re.compile(rf"[a-z2-7]{{{ENTROPY_BYTES}}}")
 
 
 def format_ocid(resource: str, entropy: bytes) -> str:
     """Make an OCID of a resource in `RESOURCES` from `ENTROPY_BYTES` random bytes.
 
-    The first 300 of the 304 bits are used. Raises ValueError for another resource or length.
+    Five bits of each byte are used. Raises ValueError for another resource or length.
     """
     if resource not in RESOURCES or len(entropy) != ENTROPY_BYTES:
         raise ValueError(f"no OCID for {resource!r} with {len(entropy)} bytes")
-    unique = base64.b32encode(entropy).decode("ascii").lower()[:_UNIQUE_LENGTH]
-    return f"ocid1.{resource}.oc1..{unique}"
+    return f"ocid1.{resource}.oc1..{entropy.translate(_LETTERS).decode('ascii')}"
 
 
 def is_ocid(text: str, resource: str) -> bool:

@@ -1,8 +1,9 @@
-"""Punctuation: marks that were spoken, and marks by simple rules.
+"""Punctuation: marks of the engine, marks that were spoken, and marks by simple rules.
 
-Engines hear words. With SPOKEN the names of marks become the marks; with AUTO an utterance is
-taken for one sentence; with NONE the words stay as the engine says them. Both know English; of
-other languages SPOKEN leaves the words alone, and AUTO knows no questions.
+Most engines hear words alone; of one that punctuates, the marks at the end of a word become tokens
+of their own, whatever was asked for. With SPOKEN the names of marks become the marks; with AUTO an
+utterance is taken for one sentence; with NONE the words stay as the engine says them. Both know
+English; of other languages SPOKEN leaves the words alone, and AUTO knows no questions.
 
 Spoken marks, in any case::
 
@@ -15,6 +16,7 @@ by spaces with none before a mark, which would set these wrong.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -45,6 +47,11 @@ _SUBJECTS = {
     **dict.fromkeys(("do", "don't", "have", "haven't"), _PERSONS),  # "do it" is no question
 }
 _ENDS = (".", "?", "!", "…", "。", "？", "।")  # noqa: RUF001 - the marks of other scripts
+_MARKS = re.escape(",.?!:;…、。，．？！：；।॥؟،؛።၊။")  # noqa: RUF001 - the marks of other scripts
+_CLOSING = r"\"'”’»)\]」』"  # noqa: RUF001 - not the backtick
+_MARKED = re.compile(rf"(.*?)([{_MARKS}]+[{_CLOSING}]*)")
+"""A word and the marks behind it, with what they close. A mark that opens stays with its word: a
+transcription has no space before a mark and one behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ def punctuate(words: Sequence[Word], mode: str, language: str, *, is_final: bool
         language: the code that the words are in, such as ``en-US``.
         is_final: whether the utterance has ended; the end of a partial is no end of a sentence.
     """
+    words = _with_own_marks(words)
     is_english = language.partition("-")[0].casefold() == "en"
     match mode:
         case "SPOKEN" if is_english:
@@ -69,6 +77,21 @@ def punctuate(words: Sequence[Word], mode: str, language: str, *, is_final: bool
             return _as_sentence(words, is_english=is_english, is_final=is_final)
         case _:
             return words
+
+
+def _with_own_marks(words: Sequence[Word]) -> Sequence[Word]:
+    """The marks that the engine put behind words, as marks; "3.5" and "o'clock" stay whole."""
+    shown: list[Word] = []
+    for word in words:
+        found = _MARKED.fullmatch(word.text)
+        if found is None:
+            shown.append(word)
+            continue
+        text, marks = found.groups()
+        if text:
+            shown.append(replace(word, text=text))
+        shown.append(_mark_after(shown, marks, word))
+    return shown
 
 
 def _with_spoken_marks(words: Sequence[Word]) -> Sequence[Word]:

@@ -19,7 +19,7 @@ def partial(heard: PartialHeard, params: Params) -> Transcription | None:
     if not words:
         return None
     return _transcription(
-        punctuate(words, params.punctuation, params.language, is_final=False),
+        punctuate(words, _mode(params), params.language, is_final=False),
         is_final=False,
         start_ms=words[0].start_ms,
         end_ms=words[-1].end_ms,
@@ -30,7 +30,7 @@ def partial(heard: PartialHeard, params: Params) -> Transcription | None:
 def final(heard: UtteranceHeard, params: Params) -> Transcription:
     """The final of an utterance; empty text and tokens when it holds no words."""
     return _transcription(
-        punctuate(heard.words, params.punctuation, params.language, is_final=True),
+        punctuate(heard.words, _mode(params), params.language, is_final=True),
         is_final=True,
         start_ms=heard.start_ms,
         end_ms=heard.end_ms,
@@ -58,6 +58,11 @@ def confidence(words: Sequence[Word]) -> float:
     spans = [max(word.end_ms - word.start_ms, 1) for word in words]
     weighted = sum(word.confidence * span for word, span in zip(words, spans, strict=True))
     return round(weighted / sum(spans), 4) if spans else 0.0
+
+
+def _mode(params: Params) -> str:
+    """WHISPER models punctuate by themselves; the parameter changes nothing for them."""
+    return "NONE" if params.model_type == "WHISPER" else params.punctuation
 
 
 def _transcription(

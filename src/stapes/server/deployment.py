@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import structlog
 
-from stapes.errors import StoreError
+from stapes.errors import HomeError, ServiceUnavailableError, StoreError
 from stapes.server.home import Home, open_home
 from stapes.server.known import Known, keep_known, read_known
 from stapes.server.live import LiveSessions
@@ -22,6 +22,7 @@ from stapes.settings import Settings
 from stapes.store.port import Store
 from stapes.store.sql import open_store
 from stapes.store.writer import Writer
+from stapes.tokens.keys import SigningKey
 from stapes.workers.pool import Pool
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,18 @@ class Deployment:
         """Wait for what was begun."""
         await asyncio.gather(*self._begun)
 
+    def signing_key(self, now: datetime) -> SigningKey:
+        """The key for new tokens and receipts.
+
+        Raises `ServiceUnavailableError` when none is at hand: the home has to be given the keys
+        that another server of the database made.
+        """
+        key = self.known.keyring.signing(now)
+        if key is None:
+            public = "No token can be signed right now; try again later."
+            raise ServiceUnavailableError("no signing key at hand", public=public)
+        return key
+
     async def drain(self) -> None:
         """Let live sessions end, for ``drain_timeout_s`` at the longest; nothing new begins."""
         self.draining = True
@@ -83,15 +96,23 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
 
     Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`.
     """
-    home = open_home(settings.home)
+    home = open_home(settings.home, master_key=settings.master_key, database=settings.database)
     async with AsyncExitStack() as stack:
         store = open_store(home.database)
         stack.callback(store.close)
         now = datetime.now(UTC)
         known = read_known(store, home, now)
+        if known.keyring.signing(now) is None:
+            raise HomeError(
+                "the home and the database share no token-signing key; restore both together, or "
+                "run `stapes keys replace`"
+            )
         retries = RetryMemory(store.retried_since(now - REMEMBERED_FOR))
         pool = await Pool.start(
-            settings.engine, streams=settings.streams, warm=settings.warm_workers
+            settings.engine,
+            model=settings.model,
+            streams=settings.streams,
+            warm=settings.warm_workers,
         )
         stack.push_async_callback(pool.close)
         writer = Writer(store)

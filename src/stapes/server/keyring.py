@@ -1,62 +1,77 @@
-"""The token-signing keys of a server: which signs, which verify, which ever did."""
+"""Token-signing keys as one process knows them: what the store says of them, what is at hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from stapes.errors import HomeError
 from stapes.store.port import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, parse_jwk
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """A snapshot of the keys.
+    """The keys of a deployment at one reading; what may be done with them hangs on the time.
+
+    A key whose private part is not at hand (the home is on another machine, or its file is not
+    there yet) verifies and does not sign; a private part that the store does not know does
+    neither.
 
     Attributes:
-        signing: signs new tokens and receipts.
-        private: it and those before it, by ``kid``: they sign an answer again.
-        public: every key that ever signed, by ``kid``: receipts verify for ever.
-        retires_at: when keys stop verifying tokens, by ``kid``.
+        private: the private parts at hand by ``kid``: retired ones too, which sign an answer again.
+        public: every key that there ever was by ``kid``, newest first: receipts outlive theirs.
+        retires_at: from when on what a key signed is refused; None: it is in use.
     """
 
-    signing: SigningKey
-    private: Mapping[str, SigningKey] = field(repr=False)
+    private: Mapping[str, SigningKey]
     public: Mapping[str, Ed25519PublicKey]
-    retires_at: Mapping[str, datetime]
+    retires_at: Mapping[str, datetime | None]
+
+    def signing(self, now: datetime) -> SigningKey | None:
+        """The key for new tokens: the newest in use, of those at hand; None when there is none.
+
+        Where only keys that retire soon are at hand, the one that retires last: its tokens may
+        die early, and that is better than to mint none.
+        """
+        at_hand = [kid for kid in self.verifying(now) if kid in self.private]
+        in_use = [kid for kid in at_hand if self.retires_at[kid] is None]
+        if not in_use:
+            in_use = sorted(at_hand, key=lambda kid: str(self.retires_at[kid]), reverse=True)
+        return self.private[in_use[0]] if in_use else None
 
     def verifying(self, now: datetime) -> dict[str, Ed25519PublicKey]:
-        """The keys that verify tokens now, by ``kid``, newest first."""
-        return {
-            kid: key
-            for kid, key in self.public.items()
-            if kid not in self.retires_at or now < self.retires_at[kid]
-        }
+        """The keys that a token may be signed with, newest first."""
+        return {kid: key for kid, key in self.public.items() if not self.is_retired(kid, now)}
+
+    def is_retired(self, kid: str, now: datetime) -> bool:
+        """Whether a key of the store is refused at ``now``."""
+        moment = self.retires_at[kid]
+        return moment is not None and moment <= now
 
 
-def read_keyring(
-    added: Iterable[SigningKeyAdded], private: Mapping[str, SigningKey], now: datetime
-) -> Keyring:
-    """The keys of a store, newest first, with the private parts that a home holds.
+def make_keyring(added: Iterable[SigningKeyAdded], private: Mapping[str, SigningKey]) -> Keyring:
+    """The keyring of the store's keys, newest first, and the private parts of the home.
 
-    Of the keys that do not retire, the newest at hand signs; of those that will, when there is no
-    other. Raises `HomeError` when the home holds the private part of none.
+    A key of the store that cannot be read is logged and left out.
     """
-    keys = list(added)
-    usable = [key for key in keys if key.kid in private]
-    usable = [key for key in usable if key.retires_at is None or now < key.retires_at]
-    usable.sort(key=lambda key: key.retires_at is not None)
-    if not usable:
-        raise HomeError(
-            "the home and the database share no token-signing key; restore both together"
-        )
-    return Keyring(
-        signing=private[usable[0].kid],
-        private=private,
-        public={key.kid: parse_jwk(key.public_jwk) for key in keys},
-        retires_at={key.kid: key.retires_at for key in keys if key.retires_at is not None},
-    )
+    records = list(added)
+    read = {record.kid: _parse(record) for record in records}
+    public = {kid: key for kid, key in read.items() if key is not None}
+    return Keyring(private, public, {record.kid: record.retires_at for record in records})
+
+
+def _parse(record: SigningKeyAdded) -> Ed25519PublicKey | None:
+    try:
+        key = parse_jwk(record.public_jwk)
+    except ValueError:
+        key = None
+    if key is None or record.public_jwk["kid"] != record.kid:
+        log.error("signing_key_unreadable", kid=record.kid)
+        return None
+    return key

@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from stapes.errors import HomeError, StoreError
 from stapes.identity.access import find_api_key
 from stapes.identity.model import ApiKey, Directory
-from stapes.server.keyring import Keyring, read_keyring
+from stapes.server.keyring import Keyring, make_keyring
 from stapes.server.quotas import Elsewhere
+from stapes.server.retention import prune
 from stapes.signing.authorization import KeyId
 from stapes.store.port import Versions
 from stapes.tokens.revocations import Revocations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.25
 LOOKS_A_BEAT = 4
 BEATS_A_SWEEP = 60
+BEATS_A_PRUNING = 3600
 DEAD_AFTER = timedelta(seconds=5)
 """A server that has not said for so long that it lives does not."""
 
@@ -66,14 +68,17 @@ class Known:
 
 
 def read_known(store: Store, home: Home, now: datetime) -> Known:
-    """Everything, read afresh. Raises `StoreError`, and `HomeError` when no key can sign."""
+    """Everything, read afresh.
+
+    Raises `StoreError`, and `HomeError` when the home's keys cannot be read.
+    """
     versions = store.versions()  # first: what changes while the rest is read is read again
     directory = store.directory()
     return Known(
         versions=versions,
         directory=directory,
         public_keys=load_public_keys(directory),
-        keyring=read_keyring(store.signing_keys(), home.signing_keys(), now),
+        keyring=make_keyring(store.signing_keys(), home.signing_keys()),
         revocations=store.revocations(now),
     )
 
@@ -86,7 +91,7 @@ def read_changes(known: Known, store: Store, home: Home, now: datetime) -> Known
         public_keys = load_public_keys(directory)
         known = replace(known, directory=directory, public_keys=public_keys)
     if versions.keys != known.versions.keys:
-        keyring = read_keyring(store.signing_keys(), home.signing_keys(), now)
+        keyring = make_keyring(store.signing_keys(), home.signing_keys())
         known = replace(known, keyring=keyring)
     if versions.revocations != known.versions.revocations:
         known = replace(known, revocations=store.revocations(now))
@@ -149,19 +154,26 @@ def _look(deployment: Deployment, known: Known) -> tuple[Known, Elsewhere]:
 
 
 def _beat(deployment: Deployment, beats: int) -> None:
-    """Say that this server lives; from time to time, end what dead ones left open."""
+    """Say that this server lives; from time to time, clear away what is over."""
     now = datetime.now(UTC)
     deployment.store.beat(deployment.server_id, now)
-    if beats % BEATS_A_SWEEP == 1:
-        if lost := deployment.store.close_lost(now - DEAD_AFTER):
-            log.warning("lost_streams_closed", streams=lost)
-        prune(deployment, now)
+    if beats % BEATS_A_SWEEP == 1 and (lost := deployment.store.close_lost(now - DEAD_AFTER)):
+        log.warning("lost_streams_closed", streams=lost)
+    if beats % BEATS_A_PRUNING == 1:
+        _prune(deployment, now)
 
 
-def prune(deployment: Deployment, now: datetime) -> None:
+def _prune(deployment: Deployment, now: datetime) -> None:
     """Forget transcripts and receipts that the settings keep no longer."""
-    settings, store = deployment.settings, deployment.store
-    if settings.keep_transcripts_days is not None:
-        store.forget_finals_before(now - timedelta(days=settings.keep_transcripts_days))
-    if settings.keep_receipts_days is not None:
-        store.forget_sessions_before(now - timedelta(days=settings.keep_receipts_days))
+    settings = deployment.settings
+    transcripts, receipts = settings.keep_transcripts_days, settings.keep_receipts_days
+    if transcripts is None and receipts is None:
+        return
+    prune(
+        deployment.store,
+        actor=f"server:{deployment.server_id}",
+        tenancy_id=deployment.home.tenancy_id,
+        now=now,
+        transcripts_before=None if transcripts is None else now - timedelta(days=transcripts),
+        receipts_before=None if receipts is None else now - timedelta(days=receipts),
+    )

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -158,6 +159,7 @@ class Quotas:
         return error
 
 
+@lru_cache(4096)
 def network(address: str) -> str:
     """What an address counts as: itself, or its network when it is of IPv6."""
     try:

@@ -25,12 +25,10 @@ from stapes.store.port import (
     SessionSummary,
     Store,
 )
+from stapes.tokens.revocations import LONGEST_TOKEN
 
 if TYPE_CHECKING:
     from stapes.server.deployment import Deployment
-
-LONGEST_TOKEN = timedelta(hours=25)
-"""No token can open a socket for longer, skew included."""
 
 PAGE = 500
 MOST_AT_ONCE = 500

@@ -32,7 +32,6 @@ from stapes.server.session_resources import (
 )
 from stapes.server.sessions import ask, find, receipt, streams_of
 from stapes.store.port import Audited, SessionFilter, SessionSummary, Store
-from stapes.tokens.keys import SigningKey
 
 SESSIONS = "/20220101/realtimeSessions"
 SESSION = SESSIONS + "/{sessionId}"
@@ -168,11 +167,8 @@ async def get_receipt(request: Request) -> Response:
     deployment, session = await _asked(request, Verb.READ)
     streams = await ask(deployment, lambda store: streams_of(store, session.session_id))
     issuer = deployment.settings.token_issuer
-    return JSONResponse(receipt(session, streams, issuer, _signing_key(deployment)))
-
-
-def _signing_key(deployment: Deployment) -> SigningKey:
-    return deployment.known.keyring.signing
+    key = deployment.signing_key(datetime.now(UTC))
+    return JSONResponse(receipt(session, streams, issuer, key))
 
 
 async def _asked(request: Request, verb: Verb) -> tuple[Deployment, SessionSummary]:

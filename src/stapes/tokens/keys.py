@@ -9,6 +9,7 @@ import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -53,6 +54,23 @@ def parse_jwk(members: Mapping[str, str]) -> Ed25519PublicKey:
     if jwk(key) != dict(members):
         raise ValueError("not the JWK of an Ed25519 signing key")
     return key
+
+
+def parse_jwks(document: object) -> dict[str, Ed25519PublicKey]:
+    """The keys of a JWK set by ``kid``; those of other kinds are left out (RFC 7517 section 5).
+
+    Raises ValueError when it is none, or holds no key of ours.
+    """
+    members = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(members, list):
+        raise ValueError("it has no array of keys")
+    keys: dict[str, Ed25519PublicKey] = {}
+    for each in members:
+        with suppress(ValueError, TypeError, AttributeError):
+            keys[each["kid"]] = parse_jwk(each)
+    if not keys:
+        raise ValueError("it has no key that signs receipts")
+    return keys
 
 
 def _members(public_key: Ed25519PublicKey) -> dict[str, str]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import jwt
-
 from stapes.tokens.keys import ALGORITHM, SigningKey
 from stapes.tokens.limits import Limits
-
-_JWS = jwt.PyJWS(algorithms=[ALGORITHM])
 
 
 def claims(
@@ -50,10 +47,18 @@ def claims(
 
 
 def mint(claims: Mapping[str, Any], key: SigningKey) -> str:
-    """Sign claims. The same claims and key give the same token, byte for byte.
+    """Sign claims (RFC 7515 section 5.1). The same claims and key give the same token.
 
     Ed25519 is deterministic (RFC 8032 section 5.1.6); sorting makes the text so, whatever order a
     database gave the claims back in.
     """
-    payload = json.dumps(claims, separators=(",", ":"), sort_keys=True).encode("utf-8")
-    return _JWS.encode(payload, key.private_key, algorithm=ALGORITHM, headers={"kid": key.kid})
+    signed = _part({"alg": ALGORITHM, "kid": key.kid, "typ": "JWT"}) + b"." + _part(claims)
+    return (signed + b"." + _encode(key.private_key.sign(signed))).decode("ascii")
+
+
+def _part(members: Mapping[str, Any]) -> bytes:
+    return _encode(json.dumps(members, separators=(",", ":"), sort_keys=True).encode("ascii"))
+
+
+def _encode(data: bytes) -> bytes:
+    return urlsafe_b64encode(data).rstrip(b"=")

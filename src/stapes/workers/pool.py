@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -32,8 +33,16 @@ LONGEST_RESTART_PAUSE_S = 30.0
 class Pool:
     """Recognisers for as many streams as the server may serve at a time."""
 
-    def __init__(self, engine: str, *, streams: int | None = None, warm: int = 2) -> None:
+    def __init__(
+        self,
+        engine: str,
+        *,
+        model: Path | None = None,
+        streams: int | None = None,
+        warm: int = 2,
+    ) -> None:
         self.engine = engine
+        self._model = model
         self.problem: str | None = "the engine is not loaded yet"
         self.live = 0
         self._streams = streams
@@ -47,12 +56,20 @@ class Pool:
         self._filling = asyncio.Lock()
 
     @classmethod
-    async def start(cls, engine: str, *, streams: int | None = None, warm: int = 2) -> Pool:
+    async def start(
+        cls,
+        engine: str,
+        *,
+        model: Path | None = None,
+        streams: int | None = None,
+        warm: int = 2,
+    ) -> Pool:
         """Load ``engine`` and keep ``warm`` workers ready. Raises `EngineError`.
 
+        ``model``: folder of the model that the engine loads.
         ``streams``: limit of concurrent streams; None: cores / the engine's real-time factor.
         """
-        pool = cls(engine, streams=streams, warm=warm)
+        pool = cls(engine, model=model, streams=streams, warm=warm)
         await pool._load()
         pool._spawn(pool._supervise())
         return pool
@@ -185,7 +202,7 @@ class Pool:
                     return
 
     async def _load(self) -> None:
-        self._template = await Template.start(self.engine)
+        self._template = await Template.start(self.engine, self._model)
         try:
             ready = (await self._template.read("ready"))["ready"]
         except BaseException:

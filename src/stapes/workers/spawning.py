@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,6 +18,9 @@ from stapes.errors import EngineError
 log = structlog.get_logger("stapes.workers")
 
 FORK_TIMEOUT_S = 10.0
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+"""Of the process that hears: one thread, and a model is what is in its folder and nothing else."""
 
 
 class Template:
@@ -30,15 +34,16 @@ class Template:
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def start(cls, engine: str) -> Template:
+    async def start(cls, engine: str, model: Path | None = None) -> Template:
         """Start the process; `read` its "ready" before anything else."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "stapes.workers.template", engine, str(theirs.fileno())),
+                *(sys.executable, "-m", "stapes.workers.template"),
+                *(engine, str(model or ""), str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                env=_environment(),
             )
         template = cls(process, ours.dup())
         ours.setblocking(False)
@@ -77,3 +82,12 @@ class Template:
         with suppress(ConnectionError):
             await self._writer.wait_closed()
         await self.process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with one thread for each library, and without secrets.
+
+    A worker's native code reads what strangers send; it needs no master key.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.endswith("_MASTER_KEY")}
+    return {**ours, **ENVIRONMENT}

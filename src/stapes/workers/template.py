@@ -1,8 +1,9 @@
 """The template process: loads an engine once, then forks workers that share its memory.
 
-Run as ``python -m stapes.workers.template ENGINE FD``. ``FD`` is a unix stream socket to the
-server: a byte that comes with a file descriptor asks for a worker on that descriptor; every answer
-is a line of JSON. The process ends when the server's side of the socket does, however that came.
+Run as ``python -m stapes.workers.template ENGINE MODEL FD``. ``MODEL`` is a folder, or empty for an
+engine that needs none. ``FD`` is a unix stream socket to the server: a byte that comes with a file
+descriptor asks for a worker on that descriptor; every answer is a line of JSON. The process ends
+when the server's side of the socket does, however that came.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import socket
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NoReturn
 
 from stapes.engines.hearing import Listener, ListenerParams
@@ -26,19 +28,19 @@ from stapes.workers import worker
 REAP_INTERVAL_S = 0.5
 
 
-def main(engine_name: str, control_fd: int) -> int:
+def main(engine_name: str, model: Path | None, control_fd: int) -> int:
     """Load, tell what was loaded, fork on demand. Returns the exit code."""
     _ignore_stop_signals()
     with socket.socket(fileno=control_fd) as control:
         try:
-            return _load_and_serve(engine_name, control)
+            return _load_and_serve(engine_name, model, control)
         except ConnectionError:
             return 0  # the server went away
 
 
-def _load_and_serve(engine_name: str, control: socket.socket) -> int:
+def _load_and_serve(engine_name: str, model: Path | None, control: socket.socket) -> int:
     try:
-        engine = load_engine(engine_name)
+        engine = load_engine(engine_name, model)
         _warm(engine)
     except EngineError as error:
         _tell(control, failed=str(error))
@@ -124,4 +126,4 @@ def _tell(control: socket.socket, **message: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]) if sys.argv[2] else None, int(sys.argv[3])))
