@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stapes.cli.terminal import fail
+from stapes.cli.terminal import local_actor
 from stapes.identity.model import Tenancy, User
 from stapes.server import revoking
 from stapes.server.home import Home, create_home
@@ -71,7 +71,7 @@ def test_a_session_is_taken_back(run: Run, kept: Kept) -> None:
     done = run("revoke", ONE, "--home", kept.home.path)
     assert (done.exit_code, done.output) == (0, "Took back 1 session that could still be used.\n")
     assert kept.states() == {"one": "REVOKED", "two": "ISSUED", "old": "EXPIRED"}
-    assert kept.audited() == [(fail(), "session.revoked", ONE)]
+    assert kept.audited() == [(local_actor(), "session.revoked", ONE)]
 
 
 @pytest.mark.parametrize("by", ["name", "OCID"])

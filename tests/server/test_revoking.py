@@ -80,7 +80,7 @@ def some_of_each(store: Store) -> None:
             created("of another value", NOON - HOUR / 2, freeform_tags={"room": "44"}),
             created("without a tag", NOON - HOUR / 2, freeform_tags=None),
             created("elsewhere", NOON - HOUR / 2, compartment_id="d"),
-            created("later", NOON + timedelta(microseconds=1)),
+            created("later", NOON + timedelta(seconds=1)),
         ]
     )
 

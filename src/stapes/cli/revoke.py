@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stapes.cli.own_store import Own, open_own
-from stapes.cli.terminal import HomeFolder, fail
+from stapes.cli.terminal import HomeFolder, local_actor
 from stapes.errors import StoreError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _order(own: Own) -> Order:
     from stapes.server.revoking import Order
 
     longest_session = timedelta(seconds=own.settings.longest_session_s)
-    return Order(fail(), "", datetime.now(UTC), longest_session)
+    return Order(local_actor(), "", datetime.now(UTC), longest_session)
 
 
 def _revoke_session(own: Own, session_id: str, order: Order) -> int:
