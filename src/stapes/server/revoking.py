@@ -25,7 +25,7 @@ from stapes.store.port import (
     SessionSummary,
     Store,
 )
-from stapes.tokens.revocations import LONGEST_TOKEN
+from stapes.tokens.revocations import LONGEST_TOKEN, first_uncovered
 
 if TYPE_CHECKING:
     from stapes.server.deployment import Deployment
@@ -82,12 +82,17 @@ def revoke_session(store: Store, session: SessionSummary, order: Order) -> int:
 
 
 def revoke_user(store: Store, tenancy_id: str, user_id: str, order: Order) -> int:
-    """Take back all that a user holds now; returns how many sessions could still be used."""
-    revoked = Revoked(tenancy_id, "user", user_id, order.at)
-    store.write([revoked, order.audited("user.revoked", user_id)])
+    """Take back all that a user holds now; returns how many sessions could still be used.
+
+    A token that was minted in the second of the revocation before, after it, is dated a second
+    ahead: then so is this revocation, or it would not cover that token.
+    """
+    before = store.revocations(order.at).users.get((tenancy_id, user_id), order.since)
+    at = max(order.at, first_uncovered(before))
+    store.write([Revoked(tenancy_id, "user", user_id, at), order.audited("user.revoked", user_id)])
     # Counted afterwards: the count may take a while, and nobody is to use a token meanwhile.
     chosen = SessionFilter(user_id=user_id, state="REVOKED", issued_from=order.since)
-    return sum(session.revoked_at == order.at for session in _pages(store, chosen, order.at))
+    return sum(session.revoked_at == at for session in _pages(store, chosen, order.at))
 
 
 def revoke_tag(
