@@ -14,6 +14,7 @@ from stapes.cli import audit, bench, iam, keys, models, receipt, sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
 from stapes.cli.prune import prune
+from stapes.cli.revoke import revoke
 from stapes.cli.serve import serve
 from stapes.cli.terminal import fail
 from stapes.cli.token import token
@@ -75,6 +76,7 @@ app.command()(demo)
 app.command()(init)
 app.command()(serve)
 app.command()(token)
+app.command()(revoke)
 app.command()(transcribe)
 app.add_typer(models.app, name="models")
 app.add_typer(sessions.app, name="sessions")

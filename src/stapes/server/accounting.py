@@ -34,6 +34,7 @@ class StreamAccount:
         self.stream = stream
         self._writer = deployment.writer
         self._store = deployment.store
+        self._opened = deployment.metrics.streams_opened
         self._keeps_words = deployment.settings.keep_transcripts_days != 0
         self._words = 0
         self._began = time.monotonic()
@@ -46,6 +47,7 @@ class StreamAccount:
     def begin(self) -> None:
         """The peer is told that it is connected."""
         self._began = self._metered_at = time.monotonic()
+        self._opened.inc()
         grant = self.grant
         self._writer.put(
             Audited(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from stapes.models.shelf import read_shelf
 from stapes.server.home import Home, open_home
 from stapes.server.known import Known, keep_known, read_known
 from stapes.server.live import LiveSessions
+from stapes.server.metrics import Metrics
 from stapes.server.quotas import Quotas
 from stapes.server.retries import REMEMBERED_FOR, RetryMemory
 from stapes.settings import Settings
@@ -38,6 +39,8 @@ class Deployment:
         known: what of the store is known by heart, as of the last look.
         store_problem: why the store cannot be looked at; None when all is well.
         live: the sessions whose socket is open.
+        looking: held while the store is looked at.
+        metrics: what is counted for ``/metrics``.
         draining: the server is stopping; nothing new may begin.
     """
 
@@ -51,8 +54,21 @@ class Deployment:
     quotas: Quotas
     server_id: str = field(default_factory=lambda: uuid4().hex)
     live: LiveSessions = field(default_factory=LiveSessions)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    metrics: Metrics = field(default_factory=Metrics)
     store_problem: str | None = None
     draining: bool = False
+    _begun: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Do something beside the requests; it is waited for before the deployment closes."""
+        task = asyncio.create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+
+    async def finish(self) -> None:
+        """Wait for what was begun."""
+        await asyncio.gather(*self._begun)
 
     def signing_key(self, now: datetime) -> SigningKey:
         """The key for new tokens and receipts.
@@ -112,6 +128,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
         store.beat(deployment.server_id, now)
         looking = asyncio.create_task(keep_known(deployment))
         stack.push_async_callback(_cancel, looking)
+        stack.push_async_callback(deployment.finish)
         yield deployment
 
 

@@ -133,6 +133,18 @@ async def public_keys(request: Request) -> dict[str, Any]:
     return jwks(deployment.known.keyring.verifying(datetime.now(UTC)).values())
 
 
+@router.get(
+    "/.well-known/receipt-keys.json",
+    operation_id="GetReceiptKeys",
+    response_model=PublicKeys,
+    responses=_answers("The keys."),
+)
+async def receipt_keys(request: Request) -> dict[str, Any]:
+    """Every key that ever signed: a receipt is good for ever (RFC 7517 section 5)."""
+    deployment: Deployment = request.app.state.deployment
+    return jwks(deployment.known.keyring.public.values())
+
+
 async def reasons_not_to_be_ready(deployment: Deployment) -> list[str]:
     """One sentence each; none when all is well."""
     found = [
