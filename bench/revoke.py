@@ -27,9 +27,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from bench.harness import Bar, Report
-from bench.hearing import bundled
 from stapes.cli.own_server import OwnServer, own_server
 from stapes.client.profile import load_private_key
+from stapes.measuring.clips import bundled
 from stapes.protocol.resources import RealtimeSessionToken
 from stapes.server.revoking import Order, revoke_tag
 from stapes.signing.signer import sign_request
