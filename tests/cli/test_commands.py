@@ -12,7 +12,7 @@ import stapes
 from tests.cli.conftest import Run
 
 COMMANDS = (
-    *("demo", "init", "serve", "token", "transcribe", "sessions"),
+    *("demo", "init", "serve", "token", "transcribe", "models", "sessions"),
     *("keys", "audit", "usage", "prune", "receipt", "iam"),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from stapes.audio.encodings import ENCODINGS
+from stapes.engines.port import HearingParams
 from stapes.errors import ServiceUnavailableError, StoreError, TokenUsedError
 from stapes.protocol.events import Checkpoint, Ending, Numbered, SaveFinal
 from stapes.protocol.messages import Transcription
@@ -44,6 +45,7 @@ class StreamAccount:
         self.stream = stream
         self._writer = deployment.writer
         self._store = deployment.store
+        self._opened = deployment.metrics.streams_opened
         self._keeps_words = deployment.settings.keep_transcripts_days != 0
         self._words = past.words if past else 0
         self._wall_before_ms = past.wall_ms if past else 0
@@ -58,6 +60,7 @@ class StreamAccount:
     def begin(self) -> None:
         """The peer is told that it is connected."""
         self._began = self._metered_at = time.monotonic()
+        self._opened.inc()
         grant = self.grant
         self._writer.put(
             Audited(
@@ -150,11 +153,18 @@ class StreamAccount:
         return self._wall_before_ms + round((time.monotonic() - self._began) * 1000)
 
 
+def hearing_params(params: Params) -> HearingParams:
+    """What of the parameters decides which model hears the stream, and how."""
+    return HearingParams(params.language, params.model_type, params.model_domain)
+
+
 async def open_account(deployment: Deployment, grant: Grant, params: Params) -> StreamAccount:
     """Claim the session's next stream in the store, before anything is spent on it.
 
-    Raises `TokenUsedError` when a single-use token had its one opening, on whatever server, and
-    `ServiceUnavailableError` when the store cannot say.
+    Raises:
+        InvalidParameterError: no installed model fits the parameters.
+        TokenUsedError: a single-use token had its one opening, on whatever server.
+        ServiceUnavailableError: the store cannot say.
     """
     opened = StreamOpened(
         grant.session_id,
@@ -164,7 +174,7 @@ async def open_account(deployment: Deployment, grant: Grant, params: Params) -> 
         user_id=grant.user_id,
         opened_at=datetime.now(UTC),
         params=described(params),
-        engine=deployment.pool.capabilities.name,
+        engine=deployment.pool.model_for(hearing_params(params)),
         server_id=deployment.server_id,
     )
     only_first = bool(grant.limits and grant.limits.single_use)

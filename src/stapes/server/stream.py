@@ -19,7 +19,6 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from stapes.engines.hearing import ListenerParams
-from stapes.engines.port import HearingParams
 from stapes.errors import (
     ApiError,
     InternalServerError,
@@ -74,6 +73,7 @@ from stapes.server.accounting import (
     ENCODING_NAMES,
     StreamAccount,
     described,
+    hearing_params,
     open_account,
     unrecordable,
 )
@@ -491,7 +491,7 @@ def _ms(seconds: float | None) -> int | None:
 def _listener_params(params: Params) -> ListenerParams:
     return ListenerParams(
         encoding=ENCODING_NAMES[params.encoding],
-        hearing=HearingParams(params.language, params.model_type, params.model_domain),
+        hearing=hearing_params(params),
         partial_silence_ms=params.partial_silence_ms,
         final_silence_ms=params.final_silence_ms,
     )

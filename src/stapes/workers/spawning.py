@@ -36,11 +36,11 @@ class Template:
     @classmethod
     async def start(cls, engine: str, model: Path | None = None) -> Template:
         """Start the process; `read` its "ready" before anything else."""
+        what = [engine] if model is None else [engine, str(model)]
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "stapes.workers.template"),
-                *(engine, str(model or ""), str(theirs.fileno())),
+                *(sys.executable, "-m", "stapes.workers.template", str(theirs.fileno()), *what),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=_environment(),
