@@ -23,6 +23,9 @@ from stapes.protocol.messages import (
     Connect,
     CredentialsAuthentication,
     ErrorMessage,
+    Finalized,
+    GoAway,
+    LimitWarning,
     Outgoing,
     SendFinalResult,
     TokenAuthentication,
@@ -122,7 +125,7 @@ class Stream:
                 return ()
             case ErrorMessage():
                 raise _refusal(message)
-            case Connect():
+            case Connect() | LimitWarning() | GoAway() | Finalized():
                 return ()
             case _:
                 assert_never(message)

@@ -23,6 +23,7 @@ from stapes.errors import (
     ApiError,
     AuthenticationExpectedError,
     AuthenticationTimeoutError,
+    GoingAwayError,
     InternalServerError,
     PayloadTooLargeError,
     SessionIdleError,
@@ -474,6 +475,12 @@ def _resume(session: Session, event: Resumed, now_ms: int) -> Step:
     return session, effects + more
 
 
+def _come_late(session: Session, _event: Resumed, _now_ms: int) -> Step:
+    """The peer is back and the stream is ending: it is told so when its last words are kept."""
+    farewell = session.farewell or GoingAwayError("the stream is ending")
+    return replace(session, away_since_ms=None, farewell=farewell), []
+
+
 def _send_away(session: Session, event: DrainRequested, now_ms: int) -> Step:
     """Tell a peer that can go on elsewhere to do so; one that is away will find its way."""
     if not session.is_extended:
@@ -682,6 +689,7 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.DRAINING, AudioHeard): _note_heard_late,
     (Phase.DRAINING, TimeElapsed): _check_drain_time,
     (Phase.DRAINING, StopRequested): _stop_draining,
+    (Phase.DRAINING, Resumed): _come_late,
     (Phase.DRAINING, DrainRequested): _ignore,
     (Phase.DRAINING, Moved): _move,
     **{(Phase.CLOSED, event): _ignore for event in get_args(Event)},

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 from stapes.engines.hearing import ListenerParams
 from stapes.errors import (
     ApiError,
+    GoingAwayError,
     InternalServerError,
     InvalidParameterError,
     NotAuthenticatedError,
@@ -156,6 +157,9 @@ class Pump:
 
     async def adopt(self, websocket: WebSocket, last_result: int) -> None:
         """Go on with the session on another socket; returns when that is done with."""
+        if self.ended.is_set():
+            await websocket.close(GoingAwayError.close_code)
+            return
         self._left.set()
         self._websocket, self._is_cut, self._left = websocket, False, asyncio.Event()
         left = self._left
