@@ -48,6 +48,7 @@ from stapes.protocol.events import (
     TakeRecogniser,
     TextArrived,
     TimeElapsed,
+    TokenOffered,
     UtteranceArrived,
 )
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
@@ -123,6 +124,7 @@ def told(effects: list[Effect]) -> tuple[int, int] | None:
 
 SAMPLES: dict[type[Event], Event] = {
     TextArrived: TextArrived("x"),
+    TokenOffered: TokenOffered("x"),
     AudioArrived: AudioArrived(b"\0\0"),
     PeerClosed: PeerClosed(),
     Authenticated: Authenticated("s"),
@@ -143,6 +145,7 @@ SAMPLES: dict[type[Event], Event] = {
 STAYS = {  # what each event of SAMPLES makes of each phase; a pair that is missing is our mistake
     Phase.OPENED: {
         TextArrived: Phase.CLOSED,
+        TokenOffered: Phase.AUTHENTICATING,
         AudioArrived: Phase.CLOSED,
         PeerClosed: Phase.CLOSED,
         TimeElapsed: Phase.OPENED,

@@ -75,7 +75,7 @@ async def test_a_cut_stream_goes_on_where_it_was(
             await peer.send_audio(audio[offset:sent], CHUNK)
             if sent == len(audio):
                 await peer.send_json(event="SEND_FINAL_RESULT")
-                while (message := await peer.read())["event"] != "FINALIZED":
+                while (await peer.read())["event"] != "FINALIZED":
                     pass
             else:
                 await asyncio.sleep(0.2)
@@ -185,3 +185,31 @@ async def test_a_waiting_stream_that_is_revoked_cannot_be_resumed(
     async with extended(served.ws_url, resume(token.session_id, 0)) as second:
         answer = await second.authenticate(token)
         assert (answer["event"], answer["code"]) == ("ERROR", 401)
+
+
+async def test_a_token_may_come_as_a_subprotocol(
+    served: Any, mint: Mint, peer: Any, speech: bytes
+) -> None:
+    """For browsers; it is not echoed, and without the extension it is no token."""
+    token = mint(served)
+    offered = f"stapes-token.{token.token}"
+    async with peer(served.ws_url, subprotocols=["stapes.v1", offered]) as browser:
+        assert browser.socket.subprotocol == "stapes.v1"
+        assert (await browser.read())["event"] == "CONNECT"
+        assert await browser.hear(speech)
+    async with peer(served.ws_url, subprotocols=["stapes.v1", f"{offered[:-4]}AAAA"]) as forger:
+        assert await forger.read_to_close() == (401, 1008)
+
+
+async def test_a_token_as_a_subprotocol_never_reaches_the_log(
+    served: Any, mint: Mint, peer: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does a forged one."""
+    token = mint(served)
+    for offered in (token.token, token.token[:-6] + "AAAAAA"):
+        protocols = ["stapes.v1", f"stapes-token.{offered}"]
+        async with peer(served.ws_url, subprotocols=protocols) as browser:
+            await browser.read()
+    written = "".join(capfd.readouterr())
+    assert token.token[:60] not in written
+    assert "stapes-token" not in written

@@ -25,6 +25,13 @@ class TextArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOffered:
+    """The peer offered a session token with its upgrade, in place of a message."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AudioArrived:
     """A binary frame of the peer: audio in the session's encoding."""
 
@@ -175,6 +182,7 @@ class StopRequested:
 
 Event = (
     TextArrived
+    | TokenOffered
     | AudioArrived
     | PeerClosed
     | Resumed
@@ -215,7 +223,7 @@ class Close:
 class Authenticate:
     """Verify the message; answer with `Authenticated` or `AuthenticationRefused`."""
 
-    message: Authentication
+    message: Authentication | TokenOffered
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,10 @@ EXTENSION = "stapes.v1"
 """The subprotocol by which a client asks for our extension: results that are numbered, and streams
 that go on after a lost connection."""
 
+TOKEN_PROTOCOL = "stapes-token."  # noqa: S105 - no secret
+"""What a subprotocol begins with that offers a session token, for a browser that cannot send a
+message before it is connected. Only `EXTENSION` is ever echoed."""
+
 _CompartmentId = Annotated[
     str, Field(min_length=1, max_length=255, description="OCID of the session's compartment")
 ]

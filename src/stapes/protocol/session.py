@@ -63,6 +63,7 @@ from stapes.protocol.events import (
     TakeRecogniser,
     TextArrived,
     TimeElapsed,
+    TokenOffered,
     UtteranceArrived,
 )
 from stapes.protocol.messages import (
@@ -146,6 +147,11 @@ def _authenticate(session: Session, event: TextArrived, _now_ms: int) -> Step:
     except ApiError as error:
         return _refuse(session, error)
     return replace(session, phase=Phase.AUTHENTICATING), [Authenticate(message)]
+
+
+def _authenticate_offered(session: Session, event: TokenOffered, _now_ms: int) -> Step:
+    """Have the token verified that came with the upgrade."""
+    return replace(session, phase=Phase.AUTHENTICATING), [Authenticate(event)]
 
 
 def _refuse_audio(session: Session, event: AudioArrived, _now_ms: int) -> Step:
@@ -645,6 +651,7 @@ Rule = Callable[[Session, Any, int], Step]
 
 TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.OPENED, TextArrived): _authenticate,
+    (Phase.OPENED, TokenOffered): _authenticate_offered,
     (Phase.OPENED, AudioArrived): _refuse_audio,
     (Phase.OPENED, PeerClosed): _leave,
     (Phase.OPENED, TimeElapsed): _check_authentication_time,

@@ -60,9 +60,11 @@ from stapes.protocol.events import (
     TakeRecogniser,
     TextArrived,
     TimeElapsed,
+    TokenOffered,
 )
 from stapes.protocol.messages import (
     EXTENSION,
+    TOKEN_PROTOCOL,
     Authentication,
     CredentialsAuthentication,
     ErrorMessage,
@@ -145,6 +147,7 @@ class Pump:
             chosen = EXTENSION if self._session.is_extended else None
             await self._websocket.accept(subprotocol=chosen)
             self._wait_to_authenticate()
+            self._take_offered_token()
             await self._serve()
         except Exception:  # a mistake of ours: the peer is told, the others go on
             log.exception("pump failed", session=self._session.session_id)
@@ -196,6 +199,13 @@ class Pump:
             self.stop(error)
         if self._deployment.draining:
             self.stop(ServiceUnavailableError("draining", public="The server is stopping."))
+
+    def _take_offered_token(self) -> None:
+        """A token that came as a subprotocol, from a client of the extension."""
+        for offered in self._websocket.scope["subprotocols"] if self._session.is_extended else ():
+            if offered.startswith(TOKEN_PROTOCOL):
+                self._post(TokenOffered(offered.removeprefix(TOKEN_PROTOCOL)))
+                return
 
     async def _serve(self) -> None:
         self._read_from(self._websocket)
@@ -327,7 +337,7 @@ class Pump:
         await self._send({"type": "websocket.send", "text": message.encode()})
         await self._send({"type": "websocket.close", "code": error.close_code})
 
-    async def _authenticate(self, message: Authentication) -> Event:
+    async def _authenticate(self, message: Authentication | TokenOffered) -> Event:
         quotas, live = self._deployment.quotas, self._deployment.live
         try:
             quotas.check_failures(self._address)
@@ -384,14 +394,13 @@ class Pump:
             self._is_waiting = False
             self._deployment.quotas.leave(self._address)
 
-    def _verify(self, message: Authentication, wish: Wish | None) -> Grant:
+    def _verify(self, message: Authentication | TokenOffered, wish: Wish | None) -> Grant:
         now = datetime.now(UTC)
-        if isinstance(message, TokenAuthentication):
+        if isinstance(message, TokenAuthentication | TokenOffered):
+            named = message.compartment_id if isinstance(message, TokenAuthentication) else None
             # A stream in progress may outlive its token, and its peer goes on with the same one.
             late_s = self._settings.longest_session_s if wish else 0
-            grant = grant_for_token(
-                self._deployment, message.token, message.compartment_id, now, late_s
-            )
+            grant = grant_for_token(self._deployment, message.token, named, now, late_s)
             if wish is not None and grant.session_id != wish.session_id:
                 raise TokenClaimError("the token is for another session")
         else:
