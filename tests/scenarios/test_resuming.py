@@ -59,7 +59,7 @@ async def test_a_cut_stream_goes_on_where_it_was(
         await whole.authenticate(mint(served))
         await whole.send_audio(speech * 2)
         await whole.send_json(event="SEND_FINAL_RESULT")
-        while (message := await whole.read())["event"] != "FINALIZED":
+        while (await whole.read())["event"] != "FINALIZED":
             pass
     expected = [it for it in whole.messages if it["event"] == "RESULT"]
     expected = [it["transcriptions"] for it in expected if it["transcriptions"][0]["isFinal"]]
