@@ -66,7 +66,9 @@ def stranger(served: Served, store: Store) -> Someone:
 
 
 @pytest.fixture(scope="session", params=DATABASES.values(), ids=DATABASES)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
     """Two server processes over one database. Quotas are a user's, and a test has its own users."""
     folder = tmp_path_factory.mktemp("pair")
     home, _ = create_home(folder / "home", datetime.now(UTC))

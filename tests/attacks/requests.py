@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -18,6 +18,15 @@ from tests.conftest import Served
 PATH = "/20220101/actions/realtimeSessionToken"
 TIMEOUT_S = 20
 SENTENCE = "The required information to complete authentication was missing or not correct."
+
+
+class Listening(Protocol):
+    """A server, in this process or in another."""
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ def sign(
 
 
 def send(
-    server: Served,
+    server: Listening,
     headers: Iterable[tuple[str, str]] | Mapping[str, str],
     body: bytes = b"",
     method: str = "POST",
@@ -73,10 +82,10 @@ def send(
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     fields = [f"{name}: {value}" for name, value in pairs]
     lines = [f"{method} {target} HTTP/1.1", *fields, "connection: close", "", ""]
-    return read(exchange(server, "\r\n".join(lines).encode("latin-1") + body))
+    return read(exchange(server, "\r\n".join(lines).encode("utf-8") + body))
 
 
-def exchange(server: Served, sent: bytes) -> bytes:
+def exchange(server: Listening, sent: bytes) -> bytes:
     """All that comes back until the server closes; a reset counts as closing."""
     url = httpx.URL(server.url)
     received = b""

@@ -110,4 +110,3 @@ async def test_token_of_another_type(
     ]
     for message in messages:
         assert await say(served.ws_url, message) == NOT_AUTHENTICATED
-
