@@ -65,14 +65,14 @@ def stranger(served: Served, store: Store) -> Someone:
     return made
 
 
-@pytest.fixture(scope="session", params=DATABASES.values(), ids=DATABASES)
+@pytest.fixture(scope="session", params=DATABASES)
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
     """Two server processes over one database. Quotas are a user's, and a test has its own users."""
     folder = tmp_path_factory.mktemp("pair")
     home, _ = create_home(folder / "home", datetime.now(UTC))
-    settings = {**PAIR_SETTINGS, **request.param}
+    settings = {**PAIR_SETTINGS, **DATABASES[request.param]}
     with ExitStack() as stack:
         store = stack.enter_context(closing(open_store(home.database)))
         begun = [serving(home.path, folder / f"log{number}", settings) for number in range(2)]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from itertools import count
+from typing import Any
 
 import httpx
 import pytest
@@ -63,7 +64,7 @@ def address() -> str:
     return next(_ADDRESSES)
 
 
-def come_from(address: str) -> dict[str, tuple[str, int]]:
+def come_from(address: str) -> dict[str, Any]:
     return {"local_addr": (address, 0)}
 
 

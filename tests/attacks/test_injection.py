@@ -16,7 +16,7 @@ import structlog
 
 from stapes.server import logs
 from stapes.store.port import SessionFilter
-from tests.attacks.people import Someone, ask, minted_by, someone, soon
+from tests.attacks.people import NO_TLS, Someone, ask, minted_by, someone, soon
 from tests.attacks.processes import Pair
 from tests.attacks.requests import PATH, send
 from tests.attacks.sockets import NOT_AUTHENTICATED, OPENED, presenting, say
@@ -51,7 +51,7 @@ def who(pair: Pair) -> Someone:
     return someone(pair.home, pair.store)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _unharmed(pair: Pair, who: Someone) -> Iterator[None]:
     """The store has all that it had, and every line of the logs is one object."""
     before = pair.store.directory()
@@ -149,7 +149,7 @@ def test_injection_by_retry_token(pair: Pair) -> None:
 def test_injection_by_path_and_query(pair: Pair, text: str) -> None:
     """An id in a path, and a value of a query, are not taken for anything but themselves."""
     spelt = quote(text, safe="")
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=NO_TLS) as client:
         for path in (f"/{spelt}", f"/20220101/realtimeSessions/{spelt}", f"{PATH}/{spelt}"):
             assert client.get(pair.first.url + path).status_code in {401, 404}
         for query in (f"compartmentId={spelt}", f"limit={spelt}", f"page={spelt}", spelt):
@@ -221,7 +221,7 @@ def test_injection_into_a_terminal(monkeypatch: pytest.MonkeyPatch, text: str) -
 
 def test_injected_path_is_in_the_log_as_text(pair: Pair) -> None:
     """Each as the value of a line that has a level, a time and an event of ours."""
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=NO_TLS) as client:
         for text in LOG:
             client.get(f"{pair.first.url}/{quote(text, safe='')}")
     lines = {line.get("path"): line for line in pair.first.lines()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.attacks.forging import forged, fresh_claims, header_of, own_key, signed
@@ -22,7 +24,8 @@ async def test_missing_claims(served: Served, name: str) -> None:
     """Each one, left out, null, empty and of another type."""
     complete = fresh_claims(served)
     without = {key: value for key, value in complete.items() if key != name}
-    for value in (None, "", [], {}, True, -1, 1.5):
+    values: tuple[Any, ...] = (None, "", [], {}, True, -1, 1.5)
+    for value in values:
         forgery = signed(own_key(served), header_of(served), {**without, name: value})
         assert await show_text(served, forgery) == NOT_AUTHENTICATED
     assert await show_text(served, forged(served, **{name: None})) == NOT_AUTHENTICATED
@@ -32,5 +35,6 @@ async def test_missing_claims(served: Served, name: str) -> None:
 async def test_no_claims(served: Served) -> None:
     """An empty object, and what is no object."""
     key, header = own_key(served), header_of(served)
-    for claims in ({}, [], "x", 1, None):
-        assert await show_text(served, signed(key, header, claims)) == NOT_AUTHENTICATED  # type: ignore[arg-type]
+    none_at_all: tuple[Any, ...] = ({}, [], "x", 1, None)
+    for claims in none_at_all:
+        assert await show_text(served, signed(key, header, claims)) == NOT_AUTHENTICATED

@@ -53,7 +53,7 @@ def test_verification_reads_nothing(served: Served, token: RealtimeSessionToken)
 
 @pytest.fixture
 def unreadable(served: Served) -> Iterator[Unreadable]:
-    """The shared server with a store that lets a stream be claimed, which is a write, and no more."""
+    """The server with a store that lets a stream be claimed, which is a write, and no more."""
     deployment = served.deployment
     kept = deployment.store
     stand_in: Any = Unreadable(kept, "claim_stream", "withdraw_stream")

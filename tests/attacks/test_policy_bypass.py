@@ -82,7 +82,7 @@ async def test_compartment_moved(
 async def test_compartment_made_again(
     served: Served, store: Store, stranger: Someone, write: Write
 ) -> None:
-    """One that a statement speaks of cannot be removed; a new one of its name elsewhere is another."""
+    """One that a statement speaks of cannot be removed; another of its name is another."""
     with pytest.raises(IdentityInUseError):
         change(store, remove_compartment, served.home.tenancy_id, stranger.compartment.name)
     victim = someone(served.home, store)

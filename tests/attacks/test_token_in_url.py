@@ -8,7 +8,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidHandshake
 
-from tests.attacks.people import minted_by, someone
+from tests.attacks.people import NO_TLS, minted_by, someone
 from tests.attacks.processes import Pair
 from tests.attacks.requests import PATH
 from tests.attacks.sockets import NOT_AUTHENTICATED, presenting, say
@@ -85,7 +85,7 @@ def test_secrets_in_the_query_of_a_request(pair: Pair) -> None:
     who = someone(pair.home, pair.store)
     token = minted_by(pair.first.url, who)
     body = {"compartmentId": who.compartment.id}
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=NO_TLS) as client:
         for name in NAMES:
             for secret in (who.secret, token.token, quote(f"Bearer {who.secret}")):
                 answer = client.post(f"{pair.first.url}{PATH}?{name}={secret}", json=body)

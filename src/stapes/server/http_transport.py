@@ -87,7 +87,8 @@ class HttpTransport(HttpToolsProtocol):
         self._pending_bytes = 0
         # The scope's path and query are those of the target as it is understood: without an
         # authority, a fragment, an empty query. A signature covers what was sent.
-        self.scope["extensions"] = {TARGET: self.url}
+        extensions: dict[str, Any] = {TARGET: self.url}
+        self.scope["extensions"] = extensions
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
