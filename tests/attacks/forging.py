@@ -9,16 +9,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stapes import CreateRealtimeSessionTokenDetails, RealtimeSessionToken
-from stapes.client.profile import read_profile
-from stapes.client.tokens import mint_token
 from stapes.tokens.keys import SigningKey
+from tests.attacks.requests import ACCEPTED, send, sign
 from tests.conftest import Served
 
 
 def minted(server: Served, **tags: Any) -> RealtimeSessionToken:
     """A token of the administrator's, by the endpoint."""
     details = CreateRealtimeSessionTokenDetails(compartment_id=server.home.compartment_id, **tags)
-    return mint_token(server.url, read_profile(server.home.config_file), details)
+    body = details.to_json().encode()
+    reply = send(server, sign(server, body), body)
+    assert reply.refusal == ACCEPTED, reply
+    return RealtimeSessionToken.model_validate(reply.body)
 
 
 def own_key(server: Served) -> SigningKey:

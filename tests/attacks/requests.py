@@ -7,11 +7,15 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from stapes.client.profile import load_private_key, read_profile
+from stapes.signing.authorization import KeyId
 from stapes.signing.signer import sign_request
 from tests.conftest import Served
 
@@ -62,13 +66,22 @@ def sign(
     server: Served, body: bytes, method: str = "POST", target: str = PATH, **options: Any
 ) -> dict[str, str]:
     """The headers of a request that the administrator signs."""
-    profile = read_profile(server.home.config_file)
+    key_id, key = signer(server)
     host = httpx.URL(server.url).netloc.decode()
     now = options.get("now", datetime.now(UTC))
-    key = load_private_key(profile)
-    return sign_request(
-        method, target, host, options.get("headers", {}), body, profile.key_id, key, now
-    )
+    return sign_request(method, target, host, {}, body, key_id, key, now)
+
+
+def signer(server: Served) -> tuple[KeyId, RSAPrivateKey]:
+    """The administrator's key and its name."""
+    return _signer(server.home.config_file)
+
+
+@cache
+def _signer(config_file: Path) -> tuple[KeyId, RSAPrivateKey]:
+    # Loading checks the key, which takes longer than a hundred requests.
+    profile = read_profile(config_file)
+    return profile.key_id, load_private_key(profile)
 
 
 def send(

@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stapes.client.profile import load_private_key, read_profile
 from stapes.errors import ClockSkewError
 from stapes.signing.canonical import format_date
 from stapes.signing.signer import sign_credentials
 from stapes.signing.verification import verify_request
-from tests.attacks.requests import ACCEPTED, NOT_AUTHENTICATED, PATH, send, sign, wanted
+from tests.attacks.requests import ACCEPTED, NOT_AUTHENTICATED, PATH, send, sign, signer, wanted
 from tests.attacks.sockets import NOT_AUTHENTICATED as REFUSED
 from tests.attacks.sockets import OPENED, Answer, say
 from tests.conftest import Served
@@ -74,12 +73,11 @@ def test_date_that_is_none(served: Served, date: str) -> None:
 @pytest.mark.parametrize("direction", [1, -1], ids=["ahead", "behind"])
 async def test_clock_skew_of_credentials(served: Served, direction: int) -> None:
     """The same on the socket."""
-    profile = read_profile(served.home.config_file)
-    key = load_private_key(profile)
+    key_id, key = signer(served)
 
     async def answer(offset_s: int) -> Answer:
         now = datetime.now(UTC) + timedelta(seconds=offset_s * direction)
-        headers = sign_credentials(served.ws_url, profile.key_id, key, now)
+        headers = sign_credentials(served.ws_url, key_id, key, now)
         message = {
             "authenticationType": "CREDENTIALS",
             "compartmentId": served.home.compartment_id,

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from stapes import RealtimeSessionToken
-from stapes.client.profile import load_private_key, read_profile
 from stapes.errors import StoreError
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.signing.signer import sign_credentials
 from tests.attacks.forging import forged, minted
+from tests.attacks.requests import signer
 from tests.attacks.sockets import NOT_AUTHENTICATED, NOT_FOUND, OPENED, show, show_text
 from tests.conftest import Served
 
@@ -45,8 +45,7 @@ def test_verification_reads_nothing(served: Served, token: RealtimeSessionToken)
     now = datetime.now(UTC)
     grant = grant_for_token(deployment, token.token, token.compartment_id, now)
     assert grant.session_id == token.session_id
-    profile = read_profile(served.home.config_file)
-    headers = sign_credentials(served.ws_url, profile.key_id, load_private_key(profile), now)
+    headers = sign_credentials(served.ws_url, *signer(served), now)
     assert grant_for_credentials(deployment, headers, token.compartment_id, now)
     assert unreadable.asked == []
 

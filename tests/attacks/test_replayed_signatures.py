@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stapes.client.profile import load_private_key, read_profile
 from stapes.signing.signer import sign_credentials, sign_request
-from tests.attacks.requests import ACCEPTED, NOT_AUTHENTICATED, PATH, send, sign, wanted
+from tests.attacks.requests import ACCEPTED, NOT_AUTHENTICATED, PATH, send, sign, signer, wanted
 from tests.attacks.sockets import NOT_AUTHENTICATED as REFUSED
 from tests.attacks.sockets import OPENED, Answer, say
 from tests.conftest import Served
@@ -124,10 +123,9 @@ async def test_request_replayed_on_the_socket(served: Served) -> None:
 
 async def test_credentials_of_another_address(served: Served) -> None:
     """The signed target and host are those that the message names."""
-    profile = read_profile(served.home.config_file)
-    key, now = load_private_key(profile), datetime.now(UTC)
-    good = sign_credentials(served.ws_url, profile.key_id, key, now)
-    post = sign_request("POST", "/", "x", {}, b"", profile.key_id, key, now)
+    (key_id, key), now = signer(served), datetime.now(UTC)
+    good = sign_credentials(served.ws_url, key_id, key, now)
+    post = sign_request("POST", "/", "x", {}, b"", key_id, key, now)
 
     async def answer(headers: dict[str, str]) -> Answer:
         message = {
