@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from types import FrameType
 from typing import NoReturn
 
 import httpx
+from pydantic import ValidationError
 
-from stapes.client.profile import Profile, read_profile
+from stapes.client.profile import Profile, Server, read_profile
 from stapes.errors import ClientError
 from stapes.server.home import create_home
+from stapes.settings import load
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 10
@@ -33,6 +36,8 @@ _URL = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]*")
 @dataclass(frozen=True, slots=True)
 class OwnServer:
     """A server that runs until its block is left. ``profile`` may do everything there.
+
+    It hears with the models of the user's own home.
 
     ``config_file`` is what any OCI SDK reads, and where ``profile`` was read from; ``log`` is the
     file of what the server says.
@@ -62,6 +67,19 @@ def own_server() -> Iterator[OwnServer]:
 
 
 @contextmanager
+def server_at(
+    url: str | None, config_file: Path | None, profile_name: str, compartment: str | None
+) -> Iterator[Server]:
+    """The server of ``url`` with a profile of a configuration file, else one for the occasion."""
+    if url is not None:
+        profile = read_profile(config_file, profile_name)
+        yield Server(url, profile, compartment or profile.compartment)
+    else:
+        with own_server() as own:
+            yield Server(own.url, own.profile, own.profile.compartment)
+
+
+@contextmanager
 def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "stapes", "serve", "--home", str(home), "--port", "0"]
     # In a session of its own, so that Ctrl-C reaches us alone and the last words can be fetched.
@@ -71,12 +89,27 @@ def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=_environment(),
             start_new_session=True,
         )
     try:
         yield process
     finally:
         _end(process)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the models of the user; its records are in its own home, wherever others are."""
+    ours = {name: it for name, it in os.environ.items() if name != "STAPES_DATABASE"}
+    return ours | _users_models()
+
+
+def _users_models() -> dict[str, str]:
+    """The setting that makes a server hear with the models of the user's own home."""
+    try:
+        return {"STAPES_MODELS_FOLDER": str(load().shelf)}
+    except (ValidationError, tomllib.TOMLDecodeError):
+        return {}  # if it is the environment that is wrong, the server says so
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

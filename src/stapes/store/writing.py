@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, fields
-from datetime import UTC
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from stapes.accounts.audit import FIRST_PREVIOUS, digest
@@ -36,6 +48,7 @@ from stapes.store.port import (
     StreamMetered,
     StreamOpened,
 )
+from stapes.tokens.revocations import first_uncovered
 
 IDENTITIES: dict[type[Any], Table] = {
     Tenancy: tables.tenancies,
@@ -62,24 +75,45 @@ COUNTED: dict[type[Any], str] = {
 
 def write_records(connection: Connection, records: Sequence[Record]) -> None:
     """Write records in their order. Raises `RecordRefusedError` for one that breaks a rule."""
-    # One order for all transactions, or two could wait for each other.
-    for name in sorted({COUNTED[kind] for kind in map(type, records) if kind in COUNTED}):
+    kinds = {type(record) for record in records}
+    # One order for all transactions, or two could wait for each other; the audit log comes last.
+    for name in sorted({COUNTED[kind] for kind in kinds if kind in COUNTED}):
         _count_up(connection, name)
-    # What is audited refers to nothing: put last, it leaves longer runs of records alike.
-    audited = [record for record in records if isinstance(record, Audited)]
-    for kind, alike in groupby((it for it in records if not isinstance(it, Audited)), type):
+    if SessionCreated in kinds:
+        _hold(connection, "revocations")
+    others = [record for record in records if not isinstance(record, Audited)]
+    for kind, alike in groupby(others, type):
         _write_alike(connection, kind, list(alike))
-    if audited:
+    # Nothing refers to an audit row: behind the others they can be chained all at once.
+    if audited := [record for record in records if isinstance(record, Audited)]:
         _append(connection, audited)
 
 
-def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert rows, or replace those of the same primary key."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
-    values = {column.name: statement.excluded[column.name] for column in table.c}
-    on_conflict = statement.on_conflict_do_update(index_elements=table.primary_key, set_=values)
+def upsert(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], *, newest: str | None = None
+) -> None:
+    """Insert rows, or replace those of the same primary key.
+
+    Where the column ``newest`` of a row that is there is later, that row stays.
+    """
+    statement = _insert(connection, table)
+    new = statement.excluded
+    on_conflict = statement.on_conflict_do_update(
+        index_elements=table.primary_key,
+        set_={column.name: new[column.name] for column in table.c},
+        where=None if newest is None else new[newest] > table.c[newest],
+    )
     connection.execute(on_conflict, rows)
+
+
+def insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+    """Insert a row unless there is one of its primary key; says whether it was inserted.
+
+    Waits for another transaction that is about to insert the same.
+    """
+    statement = _insert(connection, table).on_conflict_do_nothing(index_elements=table.primary_key)
+    kept = statement.returning(*table.primary_key)
+    return connection.execute(kept, row).first() is not None
 
 
 def to_row(record: Any) -> dict[str, Any]:
@@ -90,11 +124,28 @@ def to_row(record: Any) -> dict[str, Any]:
     return row
 
 
+def change_stream(connection: Connection, session_id: str, stream: int, **values: Any) -> bool:
+    """Set columns of a stream; says whether there is one."""
+    streams = tables.streams
+    this = (streams.c.session_id == session_id, streams.c.stream == stream)
+    return connection.execute(update(streams).where(*this).values(values)).rowcount == 1
+
+
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
 def _write_alike(connection: Connection, kind: type[Record], records: list[Any]) -> None:
     if kind in IDENTITIES:
         upsert(connection, IDENTITIES[kind], [to_row(record) for record in records])
     elif kind in HAPPENINGS:
         connection.execute(insert(HAPPENINGS[kind]), [to_row(record) for record in records])
+        if kind is SessionCreated:
+            _mark_late(connection, min(record.issued_at for record in records))
+    elif kind is Revoked:
+        _revoke(connection, records)
     else:
         for record in records:
             _write_one(connection, record)
@@ -102,15 +153,13 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
 
 def _write_one(
     connection: Connection,
-    record: StreamMetered | StreamClosed | SigningKeyRetired | Revoked | IdentityRemoved,
+    record: StreamMetered | StreamClosed | SigningKeyRetired | IdentityRemoved,
 ) -> None:
     match record:
         case StreamMetered() | StreamClosed():
             _update_stream(connection, record)
         case SigningKeyRetired():
             _retire(connection, record)
-        case Revoked():
-            _revoke(connection, record)
         case IdentityRemoved():
             _remove(connection, record.identity)
 
@@ -121,11 +170,15 @@ def _count_up(connection: Connection, name: str) -> None:
     connection.execute(up)
 
 
+def _hold(connection: Connection, name: str) -> None:
+    """Let nobody count up before this transaction ends. SQLite has one writer at a time anyway."""
+    versions = tables.versions
+    row = select(versions.c.number).where(versions.c.name == name)
+    connection.execute(row.with_for_update(read=True))
+
+
 def _update_stream(connection: Connection, record: StreamMetered | StreamClosed) -> None:
-    row = to_row(record)
-    streams = tables.streams
-    this = (streams.c.session_id == row.pop("session_id"), streams.c.stream == row.pop("stream"))
-    if connection.execute(update(streams).where(*this).values(row)).rowcount == 0:
+    if not change_stream(connection, **to_row(record)):
         raise RecordRefusedError(f"stream {record.stream} of {record.session_id} was never opened")
 
 
@@ -138,23 +191,59 @@ def _retire(connection: Connection, record: SigningKeyRetired) -> None:
     connection.execute(update(keys).where(this, is_earlier).values(retires_at=record.retires_at))
 
 
-def _revoke(connection: Connection, record: Revoked) -> None:
-    upsert(connection, tables.revocations, [asdict(record)])
+def _revoke(connection: Connection, records: list[Revoked]) -> None:
+    rows = [to_row(record) for record in records]
+    upsert(connection, tables.revocations, rows, newest="revoked_at")
+    _mark(connection, rows)
+
+
+def _mark_late(connection: Connection, issued_from: datetime) -> None:
+    """Sessions are written behind the answer: they may have been revoked before."""
+    revocations = tables.revocations
+    query = select(revocations).where(
+        revocations.c.revoked_at >= issued_from.replace(microsecond=0)
+    )
+    _mark(connection, [dict(row) for row in connection.execute(query).mappings()])
+
+
+def _mark(connection: Connection, revoked: Sequence[Mapping[str, Any]]) -> None:
+    """Mark the sessions that were taken back, by one statement for all revocations of a kind.
+
+    The first time is the one that counts.
+    """
+    sessions = tables.sessions
+    ours = (sessions.c.tenancy_id == bindparam("of_tenancy"), sessions.c.revoked_at.is_(None))
+    for scope, taken in (("session", _this_session()), ("user", _all_of_user())):
+        rows = [
+            {
+                "of_tenancy": row["tenancy_id"],
+                "of_subject": row["subject"],
+                "at": row["revoked_at"],
+                "uncovered_from": first_uncovered(row["revoked_at"]),
+            }
+            for row in revoked
+            if row["scope"] == scope
+        ]
+        if rows:
+            marked = update(sessions).where(taken, *ours).values(revoked_at=bindparam("at"))
+            connection.execute(marked, rows)
+
+
+def _this_session() -> ColumnElement[bool]:
+    return tables.sessions.c.session_id == bindparam("of_subject")
+
+
+def _all_of_user() -> ColumnElement[bool]:
+    """What a user holds that could still be used."""
     sessions, streams = tables.sessions, tables.streams
-    if record.scope == "session":
-        taken = sessions.c.session_id == record.subject
-    else:
-        is_live = exists().where(
-            streams.c.session_id == sessions.c.session_id, streams.c.closed_at.is_(None)
-        )
-        could_be_used = or_(sessions.c.expires_at > record.revoked_at, is_live)
-        taken = and_(
-            sessions.c.user_id == record.subject,
-            sessions.c.issued_at <= record.revoked_at,
-            could_be_used,
-        )
-    ours = (sessions.c.tenancy_id == record.tenancy_id, sessions.c.revoked_at.is_(None))
-    connection.execute(update(sessions).where(taken, *ours).values(revoked_at=record.revoked_at))
+    is_live = exists().where(
+        streams.c.session_id == sessions.c.session_id, streams.c.closed_at.is_(None)
+    )
+    return and_(
+        sessions.c.user_id == bindparam("of_subject"),
+        sessions.c.issued_at < bindparam("uncovered_from", type_=tables.Moment),
+        or_(sessions.c.expires_at > bindparam("at", type_=tables.Moment), is_live),
+    )
 
 
 def _remove(connection: Connection, identity: Any) -> None:
