@@ -18,6 +18,7 @@ from tests.attacks.people import Someone, minted_by, someone
 from tests.attacks.processes import Pair, serving
 from tests.attacks.sockets import untouched
 from tests.conftest import UNLIMITED, Served, running_server
+from tests.postgres import PostgresServer
 
 PAIR_SETTINGS = {
     **UNLIMITED,
@@ -26,8 +27,6 @@ PAIR_SETTINGS = {
     "live_sessions_per_user": 4,
     "tokens_per_minute_per_user": 30,
 }
-DATABASES: dict[str, dict[str, object]] = {"sqlite": {}}
-"""Settings of the two servers, by the kind of database that they share."""
 
 
 @pytest.fixture(scope="session")
@@ -65,15 +64,19 @@ def stranger(served: Served, store: Store) -> Someone:
     return made
 
 
-@pytest.fixture(scope="session", params=DATABASES)
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
     """Two server processes over one database. Quotas are a user's, and a test has its own users."""
     folder = tmp_path_factory.mktemp("pair")
-    home, _ = create_home(folder / "home", datetime.now(UTC))
-    settings = {**PAIR_SETTINGS, **DATABASES[request.param]}
     with ExitStack() as stack:
+        database, settings = None, dict[str, object](PAIR_SETTINGS)
+        if request.param == "postgresql":
+            postgres: PostgresServer = request.getfixturevalue("postgres")
+            database = stack.enter_context(postgres.database())
+            settings["database"] = database.get_secret_value()
+        home, _ = create_home(folder / "home", datetime.now(UTC), database=database)
         store = stack.enter_context(closing(open_store(home.database)))
         begun = [serving(home.path, folder / f"log{number}", settings) for number in range(2)]
         with ThreadPoolExecutor() as threads:

@@ -23,6 +23,7 @@ SECRETS = ("secret", "sha256", "digest", "signature", "hmac", "master_key", "pas
 OPEN = {
     "server/retries.py": {"record.body_sha256", "body_sha256"},  # of a caller's own two requests
     "accounts/audit.py": {"_digest_of(row)"},  # of what the log itself shows
+    "models/pulling.py": {"found.sha256", "promised.sha256"},  # of published files
 }
 """Comparisons of what no peer must not know."""
 

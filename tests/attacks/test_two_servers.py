@@ -48,8 +48,12 @@ def who(pair: Pair) -> Someone:
     return made
 
 
-def stapes(*arguments: str) -> Result:
-    result = CliRunner().invoke(app, [*arguments])
+def stapes(pair: Pair, *arguments: str) -> Result:
+    """A command of the machine's own, over the pair's home and database."""
+    url = pair.home.database_url
+    given = {"STAPES_DATABASE": url.get_secret_value()} if url else {}
+    home = ("--home", str(pair.home.path))
+    result = CliRunner().invoke(app, [*arguments, *home], env=given)
     assert result.exit_code == 0, result.output
     return result
 
@@ -201,8 +205,7 @@ def _is_answered(url: str, who: Someone, status: int, **asked: Any) -> bool:
 
 def test_disabled_key(pair: Pair, who: Someone) -> None:
     """A key that is disabled on the command line signs in nowhere, and does again when enabled."""
-    home = str(pair.home.path)
-    stapes("iam", "key", "disable", who.user.name, who.key.id, "--home", home)
+    stapes(pair, "iam", "key", "disable", who.user.name, who.key.id)
     answer_soon(pair, who, 401)
     change(pair.store, enable_key, pair.home.tenancy_id, who.user.id, who.key.id, enabled=True)
     answer_soon(pair, who, 200)
@@ -231,15 +234,14 @@ def _signs_with_another(server: Process, who: Someone, kid: str) -> bool:
 
 async def test_key_rotation(pair: Pair, who: Someone) -> None:
     """Both sign with the new key; the old one's tokens open until it is retired."""
-    home = str(pair.home.path)
     old = minted_by(pair.first.url, who)
-    stapes("keys", "rotate", "--home", home)
+    stapes(pair, "keys", "rotate")
     for server in pair.both:
         soon(partial(_signs_with_another, server, who, kid_of(old)))
         assert await answer(server, old) == OPENED
     new = minted_by(pair.first.url, who)
     assert claims_of(new.token)["sub"] == who.user.id
-    stapes("keys", "rotate", "--now", "--home", home)
+    stapes(pair, "keys", "rotate", "--now")
     for server in pair.both:
         for token in (old, new):
             await soon_answered(server, token, NOT_AUTHENTICATED)
