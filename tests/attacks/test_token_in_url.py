@@ -14,6 +14,7 @@ from tests.attacks.requests import PATH
 from tests.attacks.sockets import NOT_AUTHENTICATED, presenting, say
 from tests.scenarios.conftest import peer
 
+pytestmark = pytest.mark.parametrize("pair", ["sqlite"], indirect=True)
 NAMES = (
     "token",
     "Token",
