@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
+from stapes.errors import TokenUsedError
+from stapes.protocol.params import parse_params
+from stapes.server.accounting import open_account
+from stapes.server.authentication import grant_for_token
 from tests.attacks.forging import minted
 from tests.attacks.sockets import NOT_AUTHENTICATED, OPENED, show, untouched
 from tests.conftest import Served
@@ -24,6 +29,10 @@ async def test_replayed_single_use(served: Served) -> None:
     with untouched(served):
         for _ in range(2):
             assert await show(served, token) == NOT_AUTHENTICATED
+        now = datetime.now(UTC)
+        grant = grant_for_token(served.deployment, token.token, token.compartment_id, now)
+        with pytest.raises(TokenUsedError):
+            await open_account(served.deployment, grant, parse_params(""))
 
 
 @pytest.mark.parametrize("sockets", [2, 5])
