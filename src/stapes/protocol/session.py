@@ -192,7 +192,7 @@ def _remember(session: Session, past: Past) -> Session:
         speech_ms=past.speech_ms,
         finals=past.finals_sent,
         sent=past.finals,
-        results_from=past.last_result + 1,
+        results_from=min(past.last_result, past.finals_sent) + 1,
     )
 
 
@@ -354,12 +354,13 @@ def _end_utterance(session: Session, event: UtteranceArrived, now_ms: int) -> St
 def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -> Step:
     """Send and keep a final; an empty one is sent only when it was asked for, and never kept."""
     shown = results.final(event.heard, session.params)
-    if event.checkpoint is not None:
-        session = replace(session, through_byte=event.checkpoint.audio_bytes)
+    through = session.params.encoding.ms_to_bytes(event.heard.through_ms)
+    session = replace(session, through_byte=max(session.through_byte, through))
     if not shown.tokens:
         if not is_wanted:
             return session, []
         it = Numbered(session.finals, shown, session.through_byte)
+        session = replace(session, unheard_answer=it if session.is_away else None)
         return session, [Send(_numbered(session, it)), *_finalized(session)]
     it = Numbered(session.finals + 1, shown, session.through_byte)
     session = replace(session, finals=it.number, sent=(*session.sent, it)[-MOST_KEPT_FINALS:])
@@ -472,11 +473,14 @@ def _resume(session: Session, event: Resumed, now_ms: int) -> Step:
         session,
         away_since_ms=None,
         audio_at_ms=now_ms,
-        results_from=event.last_result + 1,
+        results_from=min(event.last_result, session.finals) + 1,
         partial_text="",
         partial_waiting=None,
     )
     effects: list[Effect] = [Send(_connected(session)), *_again(session)]
+    if session.unheard_answer is not None:
+        effects += [Send(_numbered(session, session.unheard_answer)), *_finalized(session)]
+        session = replace(session, unheard_answer=None)
     session, more = _set_reading(session, now_ms)
     return session, effects + more
 
