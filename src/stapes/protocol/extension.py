@@ -62,11 +62,5 @@ class Finalized(_Message):
 
 
 Extended = (
-    ResumableConnect
-    | AckAudio
-    | NumberedResult
-    | LimitWarning
-    | GoAway
-    | Finalized
-    | ErrorMessage
+    ResumableConnect | AckAudio | NumberedResult | LimitWarning | GoAway | Finalized | ErrorMessage
 )
