@@ -6,7 +6,6 @@ service* is a server in processes of its own, one session a file, over a websock
 
 from __future__ import annotations
 
-import asyncio
 import json
 import multiprocessing
 import time
@@ -20,10 +19,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from stapes import samples
+from stapes import connect, samples
 from stapes.audio.encodings import Pcm
 from stapes.cli.own_server import OwnServer
-from stapes.client.stream import open_stream
 
 RATE_HZ = 16000
 CHUNK_BYTES = 3200
@@ -120,24 +118,9 @@ def texts_heard_directly(clips: Sequence[Clip], processes: int) -> Iterator[str]
 
 async def hear_through_service(server: OwnServer, pcm: Pcm, **parameters: str) -> str:
     """The finals of one session over the whole audio, joined; sent as fast as it is taken."""
-    async with open_stream(
-        server.url,
-        server.profile,
-        compartment_id=server.profile.compartment,
-        parameters={"isAckEnabled": "true", **parameters},
-    ) as stream:
-        sending = asyncio.create_task(_send(stream, pcm.tobytes()))
-        texts = []
-        async for result in stream:
-            if result.is_final and not result.words:
-                break
-            if result.is_final:
-                texts.append(result.text)
-        await sending
-    return " ".join(texts)
-
-
-async def _send(stream: Any, audio: bytes) -> None:
-    for start in range(0, len(audio), CHUNK_BYTES):
-        await stream.send(audio[start : start + CHUNK_BYTES])
-    await stream.finish()
+    audio = pcm.tobytes()
+    async with connect(server.url, profile=server.profile, parameters=parameters) as session:
+        for start in range(0, len(audio), CHUNK_BYTES):
+            await session.send(audio[start : start + CHUNK_BYTES])
+        await session.finalize()
+        return session.transcript

@@ -27,9 +27,9 @@ from rich.table import Table
 
 from bench.harness import Bar, Report
 from bench.hearing import CHUNK_BYTES, RATE_HZ, Clip, bundled, read_manifest, spread
+from stapes import Result, Session, connect
 from stapes.audio.encodings import Pcm
 from stapes.cli.own_server import OwnServer, own_server
-from stapes.client.stream import Result, Stream, open_stream
 from stapes.protocol.stabilize import LEVELS
 from stapes.protocol.words import Word
 
@@ -67,28 +67,21 @@ async def _hear(server: OwnServer, clip: Clip) -> dict[str, list[Shown]]:
 
 
 async def _hear_at(server: OwnServer, pcm: Pcm, level: str) -> list[Shown]:
-    async with open_stream(
-        server.url,
-        server.profile,
-        compartment_id=server.profile.compartment,
-        parameters={"isAckEnabled": "true", "stabilizePartialResults": level},
-    ) as stream:
+    async with connect(
+        server.url, profile=server.profile, parameters={"stabilizePartialResults": level}
+    ) as session:
         began_at = time.monotonic()
-        sending = asyncio.create_task(_send_as_spoken(stream, pcm.tobytes(), began_at))
-        shown = []
-        async for result in stream:
-            if result.is_final and not result.words:
-                break
-            shown.append(Shown(time.monotonic() - began_at, result))
+        sending = asyncio.create_task(_send_as_spoken(session, pcm.tobytes(), began_at))
+        shown = [Shown(time.monotonic() - began_at, result) async for result in session]
         await sending
     return shown
 
 
-async def _send_as_spoken(stream: Stream, audio: bytes, began_at: float) -> None:
+async def _send_as_spoken(session: Session, audio: bytes, began_at: float) -> None:
     for number, start in enumerate(range(0, len(audio), CHUNK_BYTES), 1):
         await asyncio.sleep(began_at + number * CHUNK_S - time.monotonic())
-        await stream.send(audio[start : start + CHUNK_BYTES])
-    await stream.finish()
+        await session.send(audio[start : start + CHUNK_BYTES])
+    await session.finish()
 
 
 def utterances(shown: Sequence[Shown]) -> list[list[Shown]]:

@@ -6,13 +6,13 @@ import io
 import sys
 
 import pytest
+from stapes.client.results import Final, Partial
 
 from stapes.cli.captions import LineCaptions, LiveCaptions, captions_for
-from stapes.client.stream import Result
 
-PARTIAL = Result("one", False, 0, 1, 0, 1.0, ())
-FINAL = Result("one two", True, 0, 1, 0, 1.0, ())
-EMPTY = Result("", True, 0, 0, 0, 0.0, ())
+PARTIAL = Partial("one", 0, 1, 0, 1.0, ())
+FINAL = Final("one two", 0, 1, 0, 1.0, ())
+EMPTY = Final("", 0, 0, 0, 0.0, ())
 
 
 class Terminal(io.StringIO):

@@ -102,6 +102,11 @@ class Resuming:
         return self._end - self._written
 
     @property
+    def is_behind(self) -> bool:
+        """Whether more than a frame of audio waits to be sent."""
+        return self.unsent_bytes > self._encoding.ms_to_bytes(FRAME_MS)
+
+    @property
     def open_s(self) -> float:
         """Seconds of audio that no final accounts for."""
         return self._seconds(self._end - self._accounted)

@@ -5,50 +5,24 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
-from stapes.audio.encodings import parse_encoding
-from stapes.client.credentials import Token, TokenCallback, credential
-from stapes.client.dialing import Dialer, Message, Opened, parse, refusal
-from stapes.client.profile import Profile
+from stapes.client.dialing import Message, Opened, parse, refusal
+from stapes.client.reconnecting import Redialing
 from stapes.client.results import Final, Partial, Result
-from stapes.client.resuming import FRAME_MS, Resuming
-from stapes.errors import (
-    ClientError,
-    ConnectionLostError,
-    InvalidParameterError,
-    ServerRefusedError,
-    ServerUnreachableError,
-)
+from stapes.client.resuming import Resuming
+from stapes.errors import ClientError, ConnectionLostError
 from stapes.protocol.extension import Finalized, GoAway, LimitWarning, ResumableConnect
 from stapes.protocol.messages import AckAudio, ErrorMessage
 from stapes.protocol.messages import Result as ResultMessage
 
-DEFAULT_ENCODING = "audio/raw;rate=16000"
 MOST_WAITING_RESULTS = 1_000
-PASSING = (409, 429, 503)
-"""Refusals that trying again can help against: the old socket still seems live, no room, stopping."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnect:
-    """How a lost connection is mended; times in s.
-
-    The wait before each attempt is random, up to a bound that doubles from ``first_s`` to
-    ``longest_s``. ``give_up_s`` after the loss the session has failed; servers keep a session for
-    about as long.
-    """
-
-    first_s: float = 0.2
-    longest_s: float = 5.0
-    give_up_s: float = 120.0
 
 
 class Session:
@@ -59,23 +33,18 @@ class Session:
         warning: the server's last word on a limit that is near.
     """
 
-    def __init__(
-        self, dialer: Dialer, opened: Opened, ledger: Resuming, reconnect: Reconnect, frame: int
-    ) -> None:
+    def __init__(self, redialing: Redialing, opened: Opened, ledger: Resuming) -> None:
         self.reconnects = 0
         self.warning: LimitWarning | None = None
-        self._dialer = dialer
+        self._redialing = redialing
         self._opened = opened
         self._ledger = ledger
-        self._reconnect = reconnect
-        self._frame_bytes = frame
         self._waiting: deque[Result] = deque()
         self._failure: Exception | None = None
         self._is_over = False
         self._changed = asyncio.Event()
-        self._lost_at: float | None = None
-        self._attempts = 0
         ledger.connected(opened.message)
+        self._running = asyncio.create_task(self._run())
 
     @property
     def session_id(self) -> str:
@@ -123,8 +92,8 @@ class Session:
         self._check()
         self._ledger.put(audio)
         self._tell()
-        ledger, most = self._ledger, self._frame_bytes
-        await self._until(lambda: not ledger.is_connected or ledger.unsent_bytes <= most)
+        ledger = self._ledger
+        await self._until(lambda: not ledger.is_connected or not ledger.is_behind)
 
     async def drain(self) -> None:
         """Wait until all audio is on its way, over cuts too. For audio that is read, not spoken.
@@ -150,8 +119,14 @@ class Session:
     async def finish(self) -> None:
         """Finalize and end the session: iteration ends after the last result."""
         await self.finalize()
-        await self._opened.socket.close()
-        await self._until(lambda: False)
+        await self.close()
+
+    async def close(self) -> None:
+        """End the session without waiting for what is still to be heard. Safe to call twice."""
+        if self._ledger.is_connected:
+            await self._opened.socket.close()
+        self._running.cancel()
+        await asyncio.wait([self._running])
 
     async def next_result(self) -> Result | None:
         """The next result; None after the last one. Raises `ClientError` when the session fails."""
@@ -180,7 +155,7 @@ class Session:
             while await self._serve(self._opened.socket):
                 self._ledger.lost()
                 self._tell()
-                self._opened = await self._redial()
+                self._opened = await self._redialing.redial(self._ledger)
                 self.reconnects += 1
                 self._tell()
         except Exception as error:
@@ -226,7 +201,7 @@ class Session:
 
     def _take(self, message: Message, socket: ClientConnection) -> bool:
         """Take a message in; whether more may follow on this socket."""
-        self._lost_at, self._attempts = None, 0
+        self._redialing.note_alive()
         match message:
             case ResultMessage():
                 self._hear(message)
@@ -258,59 +233,15 @@ class Session:
 
         Without a close: that would end the session.
         """
-        self._dialer.move_on()
+        self._redialing.move_on()
         wait_s = random.uniform(0, message.reconnect_within_ms / 2000)  # noqa: S311
         asyncio.get_running_loop().call_later(wait_s, socket.transport.abort)
 
     def _refused(self, message: ErrorMessage) -> bool:
         if message.code != 503 or not self._ledger.is_resumable:
             raise refusal(message)
-        self._dialer.move_on()
+        self._redialing.move_on()
         return False
-
-    async def _redial(self) -> Opened:
-        """Take the session up again. Raises `ConnectionLostError` in the end."""
-        self._opened.socket.transport.abort()
-        loop = asyncio.get_running_loop()
-        self._lost_at = self._lost_at or loop.time()
-        deadline = self._lost_at + self._reconnect.give_up_s
-        cause: Exception | None = None
-        while loop.time() < deadline:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await asyncio.sleep(self._wait_s())
-                    return await self._resume()
-            except (ServerUnreachableError, TimeoutError) as error:
-                cause = cause if isinstance(error, TimeoutError) and cause else error
-                self._dialer.move_on()
-            except ServerRefusedError as error:
-                if error.status not in PASSING:
-                    raise self._given_up("the server does not take it up again", error) from error
-                cause = error
-                self._dialer.move_on()
-        raise self._given_up(f"it was away for {self._reconnect.give_up_s:g} s", cause) from cause
-
-    def _wait_s(self) -> float:
-        bound_s = min(self._reconnect.longest_s, self._reconnect.first_s * 2**self._attempts)
-        self._attempts = min(self._attempts + 1, 30)
-        return random.uniform(0, bound_s)  # noqa: S311 - spreads clients, keeps no secret
-
-    async def _resume(self) -> Opened:
-        opened = await self._dialer.dial(
-            resume=self.session_id, lastResult=str(self._ledger.last_result)
-        )
-        try:
-            self._ledger.connected(opened.message)
-        except ClientError:
-            opened.socket.transport.abort()
-            raise
-        return opened
-
-    def _given_up(self, why: str, cause: Exception | None) -> ConnectionLostError:
-        told = f" ({cause})" if cause and str(cause) else ""
-        return ConnectionLostError(
-            f"the connection was lost and {why}{told}; {self._ledger.loss()}"
-        )
 
     # Waiting
 
@@ -329,64 +260,3 @@ class Session:
             raise self._failure
         if self._is_over:
             raise ClientError(f"the session has ended; {self._ledger.loss()}")
-
-
-@asynccontextmanager
-async def connect(
-    url: str | Sequence[str],
-    *,
-    token: Token | None = None,
-    token_callback: TokenCallback | None = None,
-    profile: str | Profile | None = None,
-    compartment_id: str | None = None,
-    parameters: Mapping[str, str] | None = None,
-    reconnect: Reconnect | None = None,
-    buffer_s: float = 600,
-) -> AsyncIterator[Session]:
-    """Open a session; it ends when the block is left.
-
-    Args:
-        url: the server's base URL, ``http(s)`` or ``ws(s)``; several when several servers are one
-            service.
-        token: a session token: the answer of the token endpoint, or its JWT alone.
-        token_callback: fetches a token when there is none, and again when it has expired.
-        profile: in place of tokens, whose key signs; by name, from the OCI configuration file.
-        compartment_id: the session's compartment; that of the token or profile when not given.
-        parameters: the query parameters of the socket, by their names on the wire. Audio is
-            acknowledged unless they say ``isAckEnabled=false``.
-        reconnect: how a lost connection is mended.
-        buffer_s: seconds of audio that are kept for a server that is away.
-
-    Raises:
-        ServerUnreachableError: no server answers, or the connection is lost at once.
-        ServerRefusedError: the server said no; with its own code and message.
-        ClientError: the credential cannot be used, or the answer cannot be read.
-    """
-    asked = {"encoding": DEFAULT_ENCODING, "isAckEnabled": "true", **(parameters or {})}
-    try:
-        encoding = parse_encoding(asked["encoding"])
-    except InvalidParameterError as error:
-        raise ClientError(str(error)) from error
-    ledger = Resuming(
-        encoding,
-        buffer_bytes=encoding.ms_to_bytes(int(buffer_s * 1000)),
-        is_acknowledged=asked["isAckEnabled"] == "true",
-    )
-    urls = [url] if isinstance(url, str) else url
-    dialer = Dialer(urls, credential(token, token_callback, profile, compartment_id), asked)
-    opened = await dialer.dial_any()
-    session = Session(
-        dialer, opened, ledger, reconnect or Reconnect(), encoding.ms_to_bytes(FRAME_MS)
-    )
-    running = asyncio.create_task(session._run())
-    try:
-        yield session
-    finally:
-        await _close(session, running)
-
-
-async def _close(session: Session, running: asyncio.Task[None]) -> None:
-    if session._ledger.is_connected:
-        await session._opened.socket.close()
-    running.cancel()
-    await asyncio.wait([running])
