@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 import structlog
+from pydantic import SecretStr
 
 from stapes.server.deployment import Deployment
 from stapes.server.home import Home, create_home
 from stapes.server.running import Running, serve
 from stapes.settings import Settings
+from stapes.store.sql import open_store
+from tests.postgres import PostgresServer, empty, postgres_server
 from tools import make_tiny_whisper
 
 # All tests come from one address and as one user: limits are for the tests that are about them.
@@ -116,6 +119,28 @@ def _plain_log() -> None:
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a Whisper model of random weights."""
     return make_tiny_whisper.make(tmp_path_factory.mktemp("models") / "tiny-whisper")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests that want one."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: PostgresServer) -> Iterator[SecretStr]:
+    """A database with the newest schema."""
+    with postgres.database() as url:
+        open_store(url).close()
+        yield url
+
+
+@pytest.fixture
+def postgres_url(migrated_postgres: SecretStr) -> SecretStr:
+    """The URL of a database with the newest schema and nothing in it."""
+    empty(migrated_postgres)
+    return migrated_postgres
 
 
 @pytest.fixture(scope="session")

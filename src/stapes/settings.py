@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STAPES_", extra="forbid", frozen=True)
 
     home: Path = Field(DEFAULT_HOME, description="folder of keys, database and configuration")
+    database: SecretStr | None = Field(
+        None, description="URL of a PostgreSQL database; default: `stapes.db` in the home"
+    )
     host: str = Field("127.0.0.1", description="address to listen on; loopback unless you say")
     port: int = Field(8080, ge=0, le=65535, description="TCP port for REST and websocket; 0: any")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="log level")

@@ -9,6 +9,7 @@ import pytest
 
 from stapes.client.profile import read_profile
 from tests.cli.conftest import Run
+from tests.postgres import PostgresServer
 
 
 def test_home_is_made_once(run: Run, tmp_path: Path) -> None:
@@ -52,3 +53,18 @@ def test_folder_with_something_else_is_left_alone(run: Run, tmp_path: Path) -> N
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert "thesis.txt" in result.stderr
+
+
+def test_records_may_be_in_postgresql(
+    run: Run, tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--database`` says where; every command then takes it from the environment."""
+    home = tmp_path / "home"
+    with postgres.database() as url:
+        made = run("init", "--home", home, "--database", url.get_secret_value())
+        assert made.exit_code == 0
+        assert f"Now run: STAPES_DATABASE=URL stapes serve --home {home}" in made.output
+        assert url.get_secret_value() not in made.output
+        monkeypatch.setenv("STAPES_DATABASE", url.get_secret_value())
+        assert run("sessions", "--home", home).output == "No sessions yet.\n"
+    assert not (home / "stapes.db").exists()

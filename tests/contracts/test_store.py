@@ -1,108 +1,33 @@
-"""What every store does, whichever it is."""
+"""What every store does, whichever it is: identities, keys, tokens, streams, transcripts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
+from datetime import timedelta, timezone
 
 import pytest
 
 from stapes.errors import RecordRefusedError
-from stapes.identity.model import ApiKey, Compartment, Directory, Group, Policy, Tenancy, User
-from stapes.protocol.words import Word
-from stapes.store.memory import MemoryStore
-from stapes.store.port import (
-    FinalHeard,
-    Record,
-    SessionCreated,
-    SigningKeyAdded,
-    Store,
-    StreamClosed,
-    StreamOpened,
-    StreamSummary,
+from stapes.identity.model import Directory, Tenancy, User
+from stapes.store.port import Record, SessionFilter, Store, StreamSummary, Versions
+from stapes.tokens.revocations import Revocations
+from tests.contracts.records import (
+    API_KEY,
+    BEARER_KEY,
+    COMPARTMENT,
+    GROUP,
+    IDENTITIES,
+    KEY,
+    NOON,
+    POLICY,
+    TENANCY,
+    TOKEN,
+    USER,
+    closed,
+    final,
+    metered,
+    opened,
 )
-from stapes.store.sql import open_store
-
-NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
-
-TENANCY = Tenancy("tenancy", "stapes")
-COMPARTMENT = Compartment("compartment", "speech", "tenancy", "tenancy")
-USER = User("user", "administrator", "tenancy")
-GROUP = Group("group", "Administrators", "tenancy", frozenset({"user", "another"}))
-POLICY = Policy("policy", "administrators", "tenancy", ("Allow one thing", "Allow another"))
-API_KEY = ApiKey("user", "aa:bb", "-----BEGIN PUBLIC KEY-----", enabled=True)
-IDENTITIES: list[Record] = [TENANCY, COMPARTMENT, USER, GROUP, POLICY, API_KEY]
-
-TOKEN = SessionCreated(
-    session_id="session",
-    tenancy_id="tenancy",
-    compartment_id="compartment",
-    user_id="user",
-    kid="kid",
-    issued_at=NOON,
-    expires_at=NOON + timedelta(hours=1),
-    claims={"sub": "user", "exp": 1795354800, "limits": {"single-use": True}},
-    freeform_tags={"ward": "Ä 7"},
-    defined_tags={"stapes": {"single-use": True, "ttl-seconds": 60, "language-code": "en-US"}},
-    retry_token="retry",
-    body_sha256="digest",
-)
-KEY = SigningKeyAdded("kid", {"kty": "OKP", "x": "abc"}, NOON)
-
-
-def opened(session_id: str = "session", stream: int = 1, at: datetime = NOON) -> StreamOpened:
-    """A stream of a session."""
-    return StreamOpened(
-        session_id=session_id,
-        stream=stream,
-        tenancy_id="tenancy",
-        compartment_id="compartment",
-        user_id="user",
-        opened_at=at,
-        params={"languageCode": "en-US", "isAckEnabled": False},
-        engine="scripted",
-    )
-
-
-def final(number: int = 1, *, session_id: str = "session", stream: int = 1) -> FinalHeard:
-    """A final of two words."""
-    return FinalHeard(
-        session_id=session_id,
-        stream=stream,
-        number=number,
-        text="grüß gott",
-        start_ms=1000 * number,
-        end_ms=1000 * number + 700,
-        confidence=0.875,
-        words=(
-            Word("grüß", 1000 * number, 1000 * number + 300, 0.75),
-            Word("gott", 1000 * number + 350, 1000 * number + 700, 1.0),
-        ),
-        heard_at=NOON + timedelta(seconds=number),
-    )
-
-
-def closed(stream: int = 1, *, audio_ms: int = 5000) -> StreamClosed:
-    """The end of a stream."""
-    return StreamClosed("session", stream, NOON + timedelta(minutes=1), "peer", audio_ms, 3000)
-
-
-def open_memory(_: Path) -> Store:
-    return MemoryStore()
-
-
-def open_sql(folder: Path) -> Store:
-    return open_store(folder / "stapes.db")
-
-
-@pytest.fixture(params=[open_memory, open_sql], ids=["memory", "sql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    open_any: Callable[[Path], Store] = request.param
-    store = open_any(tmp_path)
-    yield store
-    store.close()
 
 
 def test_a_new_store_is_empty(store: Store) -> None:
@@ -110,9 +35,14 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert store.directory() == Directory()
     assert store.signing_keys() == []
     assert store.retried_since(NOON) == []
-    assert store.last_stream("session") == 0
     assert store.streams() == []
     assert store.finals("session") == []
+    assert store.versions() == Versions()
+    assert store.revocations(NOON) == Revocations()
+    assert list(store.closed_streams(NOON, NOON)) == []
+    assert store.sessions(SessionFilter(), NOON, limit=10) == []
+    assert store.uses_elsewhere("server", NOON, NOON) == []
+    assert store.audit() == []
 
 
 def test_writing_nothing_is_allowed(store: Store) -> None:
@@ -131,6 +61,7 @@ def test_the_directory_gives_back_every_identity(store: Store) -> None:
         groups={"group": GROUP},
         policies={"policy": POLICY},
         api_keys={("user", "aa:bb"): API_KEY},
+        bearer_keys={"bearer": BEARER_KEY},
     )
 
 
@@ -150,8 +81,9 @@ def test_identities_replace_by_key(store: Store) -> None:
         replace(COMPARTMENT, name="other"),
         replace(USER, name="other"),
         replace(GROUP, user_ids=frozenset()),
-        replace(POLICY, statements=()),
+        replace(POLICY, statements=(), bindings=()),
         replace(API_KEY, enabled=False),
+        replace(BEARER_KEY, enabled=False, expires_at=None),
         other_key,
     ]
     store.write(changed)
@@ -160,14 +92,15 @@ def test_identities_replace_by_key(store: Store) -> None:
     assert directory.compartments["compartment"].name == "other"
     assert directory.users == {"user": User("user", "other", "tenancy")}
     assert directory.groups["group"].user_ids == frozenset()
-    assert directory.policies["policy"].statements == ()
+    assert directory.policies["policy"] == replace(POLICY, statements=(), bindings=())
+    assert directory.bearer_keys["bearer"] == replace(BEARER_KEY, enabled=False, expires_at=None)
     assert directory.api_keys == {
         ("user", "aa:bb"): replace(API_KEY, enabled=False),
         ("user", "cc:dd"): other_key,
     }
 
 
-@pytest.mark.parametrize("orphan", [COMPARTMENT, USER, GROUP, POLICY, API_KEY])
+@pytest.mark.parametrize("orphan", [COMPARTMENT, USER, GROUP, POLICY, API_KEY, BEARER_KEY])
 def test_an_identity_of_nobody_is_refused(store: Store, orphan: Record) -> None:
     """An identity whose tenancy or user does not exist is refused."""
     with pytest.raises(RecordRefusedError):
@@ -214,49 +147,59 @@ def test_retried_since_takes_in_its_moment_and_needs_a_retry_token(store: Store)
     assert [token.session_id for token in store.retried_since(NOON)] == ["session", "late"]
 
 
-def test_last_stream_counts_one_session_only(store: Store) -> None:
-    """The newest stream of a session, whatever others do."""
-    store.write([opened(stream=1), opened(stream=2), opened("other", stream=7)])
-    assert store.last_stream("session") == 2
-    assert store.last_stream("other") == 7
+LIVE = StreamSummary(
+    session_id="session",
+    stream=1,
+    tenancy_id="tenancy",
+    compartment_id="compartment",
+    user_id="user",
+    engine="scripted",
+    opened_at=NOON,
+    closed_at=None,
+    reason=None,
+    audio_ms=0,
+    speech_ms=0,
+    wall_ms=0,
+    words=0,
+    finals=0,
+)
 
 
 def test_a_live_stream_is_listed_open(store: Store) -> None:
-    """A stream that has not ended has no end, no reason and no audio yet."""
+    """A stream that has not ended has no end, no reason and no amounts yet."""
     store.write([opened()])
-    assert store.streams() == [
-        StreamSummary(
-            session_id="session",
-            stream=1,
-            compartment_id="compartment",
-            user_id="user",
-            opened_at=NOON,
-            closed_at=None,
-            reason=None,
-            audio_ms=0,
-            finals=0,
-            words=0,
-        )
-    ]
+    assert store.streams() == [LIVE]
+
+
+def test_a_live_stream_has_what_was_last_metered(store: Store) -> None:
+    """Amounts are those of the last metering, and the stream stays open."""
+    store.write([opened(), metered(audio_ms=1000), opened(stream=2)])
+    store.write([metered()])
+    (summary,) = [it for it in store.streams() if it.stream == 1]
+    assert summary == replace(LIVE, audio_ms=2000, speech_ms=1500, wall_ms=2100, words=3)
 
 
 def test_an_ended_stream_is_summed_up(store: Store) -> None:
-    """A summary has the end of the stream, its finals and words, and the tags of the token."""
-    store.write([TOKEN, opened(), final(1), final(2), closed(), opened(stream=2)])
+    """A summary has the end of the stream, its amounts, its finals and the token's tags."""
+    store.write([TOKEN, opened(), final(1), metered(), final(2), closed(), opened(stream=2)])
     (summary,) = [it for it in store.streams() if it.stream == 1]
-    assert summary == StreamSummary(
-        session_id="session",
-        stream=1,
-        compartment_id="compartment",
-        user_id="user",
-        opened_at=NOON,
+    assert summary == replace(
+        LIVE,
         closed_at=NOON + timedelta(minutes=1),
         reason="peer",
         audio_ms=5000,
-        finals=2,
+        speech_ms=3000,
+        wall_ms=60_000,
         words=4,
+        finals=2,
         freeform_tags={"ward": "Ä 7"},
     )
+
+
+def test_amounts_may_be_larger_than_32_bits(store: Store) -> None:
+    """Weeks of audio in ms are kept exactly."""
+    store.write([opened(), closed(audio_ms=2**40)])
+    assert [it.audio_ms for it in store.streams()] == [2**40]
 
 
 def test_the_last_end_of_a_stream_counts(store: Store) -> None:
@@ -306,7 +249,7 @@ def test_a_final_may_be_empty(store: Store) -> None:
     silence = replace(final(), text="", words=())
     store.write([opened(), silence])
     assert store.finals("session") == [silence]
-    assert [(it.finals, it.words) for it in store.streams()] == [(1, 0)]
+    assert [it.finals for it in store.streams()] == [1]
 
 
 @pytest.mark.parametrize("record", [KEY, TOKEN, opened(stream=2), final()])
@@ -317,7 +260,7 @@ def test_what_happened_is_never_written_over(store: Store, record: Record) -> No
         store.write([record])
 
 
-@pytest.mark.parametrize("record", [final(), closed()])
+@pytest.mark.parametrize("record", [final(), metered(), closed()])
 def test_a_stream_that_was_never_opened_has_no_finals_and_no_end(
     store: Store, record: Record
 ) -> None:

@@ -382,7 +382,7 @@ def test_record_holds_claims_and_never_the_token(
     assert record.session_id == record.claims["sid"] == answer["sessionId"]
     assert record.user_id == server.home.user_id
     assert record.body_sha256 == hashlib.sha256(post_to(server, client).body).hexdigest()
-    database = server.home.database
+    database = server.home.path / "stapes.db"
     files = [database, *database.parent.glob(f"{database.name}-*")]
     assert all(answer["token"].encode() not in file.read_bytes() for file in files)
 

@@ -98,8 +98,9 @@ def test_database_that_cannot_be_written_is_a_reason(start_server: Callable[...,
     """A real database, taken away."""
     server = start_server()
     server.deployment.store.close()
-    server.home.database.unlink()
-    server.home.database.mkdir()
+    database = server.home.path / "stapes.db"
+    database.unlink()
+    database.mkdir()
 
     answer = httpx.get(f"{server.url}/ready", trust_env=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from stapes.signing.fingerprint import fingerprint
 from stapes.store.port import SigningKeyAdded
 from stapes.store.sql import open_store
 from stapes.tokens.keys import jwk
+from tests.postgres import PostgresServer
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -250,7 +252,12 @@ class CutOffError(Exception):
 STEPS = ["_name_home", "_create_administrator", "write_private", "_create_signing_key"]
 
 
-def cut_off(path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def cut_off(
+    path: Path,
+    step: str,
+    monkeypatch: pytest.MonkeyPatch,
+    database: SecretStr | None = None,
+) -> None:
     """Begin to make a home and stop where ``step`` would be done."""
 
     def stop(*_: object) -> None:
@@ -259,7 +266,7 @@ def cut_off(path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(home_module, step, stop)
         with pytest.raises(CutOffError):
-            create_home(path, NOON)
+            create_home(path, NOON, database=database)
 
 
 @pytest.mark.parametrize("step", [*STEPS, "open_store"])
@@ -419,17 +426,17 @@ def is_encrypted(home: Home) -> bool:
 
 def test_a_home_made_with_a_master_key_is_encrypted(path: Path) -> None:
     """The signing key; not the administrator's API key, which any OCI SDK has to read."""
-    home, _ = create_home(path, NOON, MASTER)
+    home, _ = create_home(path, NOON, master_key=MASTER)
     assert is_encrypted(home)
     assert b"BEGIN PRIVATE KEY" in (path / "oci" / "administrator.pem").read_bytes()
-    assert home.signing_keys().keys() == open_home(path, MASTER).signing_keys().keys()
+    assert home.signing_keys().keys() == open_home(path, master_key=MASTER).signing_keys().keys()
     assert MASTER.get_secret_value() not in repr(home)
 
 
 def test_a_plain_home_is_encrypted_when_it_is_first_opened_with_a_master_key(home: Home) -> None:
     """In its place; from then on it does not open without."""
     before = set(home.signing_keys())
-    opened = open_home(home.path, MASTER)
+    opened = open_home(home.path, master_key=MASTER)
     assert is_encrypted(home)
     assert set(opened.signing_keys()) == before
     assert [it.name for it in home.keys_folder.iterdir()] == [signing_key_file(home).name]
@@ -437,14 +444,14 @@ def test_a_plain_home_is_encrypted_when_it_is_first_opened_with_a_master_key(hom
     with pytest.raises(HomeError, match="is encrypted; set STAPES_MASTER_KEY"):
         open_home(home.path)
     with pytest.raises(HomeError, match="does not open with STAPES_MASTER_KEY"):
-        open_home(home.path, WRONG)
+        open_home(home.path, master_key=WRONG)
 
 
 def test_an_encrypted_home_stays_as_it_is(path: Path) -> None:
     """Opening it again writes nothing."""
-    create_home(path, NOON, MASTER)
+    create_home(path, NOON, master_key=MASTER)
     before = state(path)
-    open_home(path, MASTER)
+    open_home(path, master_key=MASTER)
     assert state(path) == before
 
 
@@ -452,32 +459,111 @@ def test_what_an_interrupted_encryption_left_is_encrypted_next_time(
     path: Path, tmp_path: Path
 ) -> None:
     """One key is encrypted and one is not yet."""
-    home, _ = create_home(path, NOON, MASTER)
+    home, _ = create_home(path, NOON, master_key=MASTER)
     other, _ = create_home(tmp_path / "other", NOON)
     plain = signing_key_file(other)
     plain.rename(home.keys_folder / plain.name)
-    assert len(open_home(path, MASTER).signing_keys()) == 2
+    assert len(open_home(path, master_key=MASTER).signing_keys()) == 2
     assert b"ENCRYPTED" in (home.keys_folder / plain.name).read_bytes()
 
 
 def test_a_wrong_master_key_encrypts_nothing(path: Path, tmp_path: Path) -> None:
     """Where some keys have another one already."""
-    home, _ = create_home(path, NOON, MASTER)
+    home, _ = create_home(path, NOON, master_key=MASTER)
     other, _ = create_home(tmp_path / "other", NOON)
     plain = signing_key_file(other)
     plain.rename(home.keys_folder / plain.name)
     before = state(path)
     with pytest.raises(HomeError, match="does not open"):
-        open_home(path, WRONG)
+        open_home(path, master_key=WRONG)
     assert state(path) == before
 
 
 def test_the_master_key_of_a_home_can_be_changed_and_removed(home: Home) -> None:
     """Its keys stay the same."""
     kids = set(home.signing_keys())
-    assert rekey_home(home.path, None, MASTER) == (open_home(home.path, MASTER), 1)
+    assert rekey_home(home.path, None, MASTER) == (open_home(home.path, master_key=MASTER), 1)
     with pytest.raises(HomeError, match="does not open"):
         rekey_home(home.path, WRONG, None)
     plain, _ = rekey_home(home.path, MASTER, None)
     assert set(plain.signing_keys()) == kids
     assert open_home(home.path) == plain
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[SecretStr]:
+    """The URL of an empty PostgreSQL database."""
+    with postgres.database() as url:
+        yield url
+
+
+def test_records_may_be_in_postgresql(path: Path, database: SecretStr) -> None:
+    """The home has its keys, a marker in place of the store's file, and no word of the URL."""
+    home, created = create_home(path, NOON, database=database)
+    assert created
+    (kid,) = home.signing_keys()
+    assert [str(it.relative_to(path)) for it in files(path)] == [
+        f"keys/token-{kid}.pem",
+        "oci/administrator.pem",
+        "oci/config",
+        "stapes.elsewhere",
+    ]
+    assert {stat.S_IMODE(it.stat().st_mode) for it in files(path)} == {0o600}
+    assert (path / "stapes.elsewhere").read_bytes() == b""
+    assert list(directory(home).users) == [home.user_id]
+    assert database.get_secret_value() not in repr(home)
+
+
+def test_a_home_with_its_records_elsewhere_stays_as_it_is(path: Path, database: SecretStr) -> None:
+    """Creating again and opening give the same home and touch no file."""
+    home, _ = create_home(path, NOON, database=database)
+    before = state(path)
+    assert create_home(path, NOON, database=database) == (home, False)
+    assert open_home(path, database=database) == home
+    assert state(path) == before
+
+
+def test_records_elsewhere_need_their_url(path: Path, database: SecretStr) -> None:
+    """Without the setting the home says what is missing, and is not made afresh."""
+    create_home(path, NOON, database=database)
+    for use in (open_home, lambda path: create_home(path, NOON)):
+        with pytest.raises(HomeError, match="are in PostgreSQL; set STAPES_DATABASE"):
+            use(path)
+
+
+def test_records_here_need_no_url(home: Home) -> None:
+    """A home with a store of its own does not turn to another one unnoticed."""
+    elsewhere = SecretStr("postgresql://me:secret@h/d")
+    with pytest.raises(HomeError, match=r"are in its stapes\.db; unset") as caught:
+        open_home(home.path, database=elsewhere)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_has_one_home(path: Path, database: SecretStr, tmp_path: Path) -> None:
+    """A second one is told to be a copy of the first, and nothing is written."""
+    home, _ = create_home(path, NOON, database=database)
+    with pytest.raises(HomeError, match="records of another home; copy that home's folder"):
+        create_home(tmp_path / "second", NOON, database=database)
+    assert list(directory(home).tenancies) == [home.tenancy_id]
+    with pytest.raises(HomeError, match="is not finished"):
+        open_home(tmp_path / "second", database=database)
+
+
+def test_a_copied_home_is_the_same_home(path: Path, database: SecretStr, tmp_path: Path) -> None:
+    """Two servers share a database when each has the folder: keys, ids and all."""
+    home, _ = create_home(path, NOON, database=database)
+    shutil.copytree(path, tmp_path / "copy")
+    copy = open_home(tmp_path / "copy", database=database)
+    assert (copy.tenancy_id, copy.user_id) == (home.tenancy_id, home.user_id)
+    assert copy.signing_keys().keys() == home.signing_keys().keys()
+
+
+@pytest.mark.parametrize("step", [*STEPS, "open_store"])
+def test_a_cut_off_making_leaves_nothing_in_the_database(
+    path: Path, database: SecretStr, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records come all at once and last: the next try finds the database empty."""
+    cut_off(path, step, monkeypatch, database)
+    home, created = create_home(path, NOON, database=database)
+    assert created
+    assert list(directory(home).users) == [home.user_id]

@@ -71,7 +71,7 @@ def test_only_what_changed_is_read_again(served: Served) -> None:
     assert after.revocations is before.revocations
 
     before, after = changed_by(Revoked(served.home.tenancy_id, "user", user.id, now))
-    assert after.revocations.users[user.id] == now
+    assert after.revocations.users[served.home.tenancy_id, user.id] == now
     assert after.directory is before.directory
 
     _, after = changed_by(IdentityRemoved(user))

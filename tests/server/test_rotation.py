@@ -152,7 +152,9 @@ def test_files_go_when_nobody_can_ask_for_their_signature_any_more(
 
 def test_new_keys_are_encrypted_like_the_others(tmp_path: Path) -> None:
     """With the home's master key."""
-    home, _ = create_home(tmp_path / "locked", NOON, SecretStr("a master key of some length"))
+    home, _ = create_home(
+        tmp_path / "locked", NOON, master_key=SecretStr("a master key of some length")
+    )
     store = open_store(home.database)
     done = rotate(home, store, HOW)
     store.close()
@@ -199,7 +201,9 @@ def test_a_folder_that_cannot_be_written_is_told(
 
 def test_lost_keys_are_replaced(tmp_path: Path) -> None:
     """Without the master key that they need; their tokens verify on, and no file is deleted."""
-    home, _ = create_home(tmp_path / "locked", NOON, SecretStr("a master key of some length"))
+    home, _ = create_home(
+        tmp_path / "locked", NOON, master_key=SecretStr("a master key of some length")
+    )
     store = open_store(home.database)
     old = current(home, store)
     reopened = open_home_without_keys(home.path)

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, create_engine, inspect
 
 from stapes.errors import RecordRefusedError, StoreError
@@ -55,25 +53,6 @@ def engine(path: Path, store: SqlStore) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_the_migrated_schema_is_the_metadata(engine: Engine) -> None:
-    """Alembic finds nothing to change in a database that went through every migration."""
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-
-
-def test_the_migrated_keys_are_those_of_the_metadata(engine: Engine) -> None:
-    """Primary keys, which Alembic does not compare, are the same and in the same order."""
-    migrated = {
-        name: inspect(engine).get_pk_constraint(name)["constrained_columns"]
-        for name in metadata.tables
-    }
-    assert migrated == {
-        name: [column.name for column in table.primary_key]
-        for name, table in metadata.tables.items()
-    }
-
-
 def test_no_column_is_for_a_token() -> None:
     """Tokens are not kept; ``retry_token`` is a name that the client made up."""
     columns = [column.name for table in metadata.tables.values() for column in table.c]
@@ -102,7 +81,7 @@ def test_opening_takes_a_database_from_others(path: Path) -> None:
 )
 def test_connections_are_set_up(store: SqlStore, pragma: str, value: object) -> None:
     """WAL, NORMAL, foreign keys and a busy timeout hold on the store's own connections."""
-    with store._engine.connect() as connection:
+    with store._reading_engine.connect() as connection:
         assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
 
 
@@ -112,7 +91,7 @@ def test_what_was_written_is_there_after_reopening(path: Path) -> None:
     first.write([TOKEN, STREAM])
     first.close()
     second = open_store(path)
-    assert second.last_stream("session") == 1
+    assert [it.stream for it in second.streams()] == [1]
     second.close()
 
 
@@ -132,7 +111,7 @@ def test_two_may_open_a_new_database_at_once(path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [store.last_stream("session") for store in stores] == [0, 0, 0, 0]
+    assert [store.streams() for store in stores] == [[], [], [], []]
     for store in stores:
         store.close()
 
@@ -200,7 +179,7 @@ def test_reading_goes_on_while_another_writes(store: SqlStore, other: sqlite3.Co
     store.write([STREAM])
     other.execute("BEGIN IMMEDIATE")
     other.execute("DELETE FROM streams")
-    assert store.last_stream("session") == 1
+    assert [it.stream for it in store.streams()] == [1]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +199,14 @@ def test_a_value_that_cannot_be_kept_refuses_its_record(store: SqlStore, record:
     with pytest.raises(RecordRefusedError):
         store.write([record])
     store.write([TOKEN])
+
+
+def test_a_claim_that_cannot_be_kept_is_refused(store: SqlStore) -> None:
+    """Also when the session has streams already."""
+    store.claim_stream(STREAM)
+    with pytest.raises(RecordRefusedError):
+        store.claim_stream(replace(STREAM, params={"key": object()}))
+    assert len(store.streams()) == 1
 
 
 def test_a_database_that_is_gone_is_a_store_error(path: Path, store: SqlStore) -> None:

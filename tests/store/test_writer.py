@@ -75,9 +75,9 @@ def test_a_record_is_written_without_a_flush(store: SqlStore) -> None:
     writer = Writer(store)
     writer.put(STREAM)
     deadline = time.monotonic() + 1
-    while store.last_stream("session") == 0 and time.monotonic() < deadline:
+    while not store.streams() and time.monotonic() < deadline:
         os.sched_yield()
-    assert store.last_stream("session") == 1
+    assert [it.stream for it in store.streams()] == [1]
     writer.close()
 
 
@@ -184,7 +184,7 @@ def test_a_database_that_comes_back_while_closing_is_written(path: Path, store: 
         with pytest.raises(StoreError):
             writer.flush(1.2)
     writer.close(10)
-    assert store.last_stream("session") == 1
+    assert [it.stream for it in store.streams()] == [1]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_an_unforeseen_error_does_not_end_the_writer() -> None:
         writer.flush(0.2)
     store.failing = False
     writer.flush(5)
-    assert store.last_stream("session") == 1
+    assert [it.stream for it in store.streams()] == [1]
     writer.close()
 
 
@@ -244,7 +244,7 @@ def test_closing_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch)
         writer.flush(0.2)
     store.failing = False
     writer.close(5)
-    assert store.last_stream("session") == 1
+    assert [it.stream for it in store.streams()] == [1]
 
 
 WRITES_AND_FLUSHES = """

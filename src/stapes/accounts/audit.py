@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -45,6 +45,10 @@ class Verdict:
     fault: str | None = None
 
 
+FIRST = Verdict(0, FIRST_PREVIOUS)
+"""The head of an empty log."""
+
+
 def digest(
     *,
     seq: int,
@@ -62,18 +66,31 @@ def digest(
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def check(rows: Iterable[AuditRow], head: Verdict | None = None) -> Verdict:
-    """Follow the chain over ``rows`` to the first fault, from ``head`` on (None: the start)."""
-    last = head or Verdict(0, FIRST_PREVIOUS)
+def check(rows: Iterable[AuditRow], *, noted: Verdict | None = None) -> Verdict:
+    """Follow the chain from its first row to the first fault.
+
+    ``rows`` are all there are, in order. ``noted`` is a head that was noted earlier: the chain must
+    still go through it.
+    """
+    noted = noted or FIRST
+    last = FIRST
     for row in rows:
-        if row.seq != last.seq + 1:
-            return Verdict(last.seq + 1, last.hash, f"is missing; {row.seq} comes next")
-        if row.previous != last.hash:
-            return Verdict(row.seq, last.hash, "does not follow from the one before it")
-        if _digest_of(row) != row.hash:
-            return Verdict(row.seq, last.hash, "was changed")
+        if fault := _fault(row, last):
+            return Verdict(last.seq + 1, last.hash, fault)
         last = Verdict(row.seq, row.hash)
+        if last.seq == noted.seq and last.hash != noted.hash:
+            return replace(last, fault="is not the one that was noted: the chain was made anew")
+    if last.seq < noted.seq:
+        return Verdict(last.seq + 1, last.hash, f"is missing; the log went on to {noted.seq}")
     return last
+
+
+def _fault(row: AuditRow, last: Verdict) -> str | None:
+    if row.seq != last.seq + 1:
+        return f"is missing; {row.seq} comes next"
+    if row.previous != last.hash:
+        return "does not follow from the one before it"
+    return None if _digest_of(row) == row.hash else "was changed"
 
 
 def _digest_of(row: AuditRow) -> str:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
 from stapes.cli.terminal import AsJson, HomeFolder
 
 
-def init(home: HomeFolder = None, as_json: AsJson = False) -> None:
+def init(
+    home: HomeFolder = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of an empty PostgreSQL database for the records; better in STAPES_DATABASE "
+            "when it has a password.",
+            metavar="URL",
+            show_default="stapes.db in the home",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Make a home: a tenancy, its administrator with an API key, a signing key, a database.
 
     Run again, it changes nothing and says so.
@@ -19,12 +32,18 @@ def init(home: HomeFolder = None, as_json: AsJson = False) -> None:
 
     - stapes init
     - stapes init --home /srv/stapes --json
+    - stapes init --database postgresql://stapes@db.example/stapes
     """
     from stapes.server.home import create_home
     from stapes.settings import load
 
-    settings = load(home=home)
-    made, is_new = create_home(settings.home, datetime.now(UTC), settings.master_key)
+    settings = load(home=home, database=database)
+    made, is_new = create_home(
+        settings.home,
+        datetime.now(UTC),
+        master_key=settings.master_key,
+        database=settings.database,
+    )
     values = {
         "home": str(made.path),
         "tenancy": made.tenancy_id,
@@ -40,4 +59,5 @@ def init(home: HomeFolder = None, as_json: AsJson = False) -> None:
     for name, value in values.items():
         typer.echo(f"  {name:<12} {value}")
     option = "" if home is None else f" --home {made.path}"
-    typer.echo(f"Now run: stapes serve{option}")
+    setting = "" if database is None else "STAPES_DATABASE=URL "
+    typer.echo(f"Now run: {setting}stapes serve{option}")

@@ -139,7 +139,7 @@ def change_master_key(
 
     new = _new_master_key(remove)
     settings = load(home=home)
-    rekeyed, keys = rekey_home(settings.home, settings.master_key, new)
+    rekeyed, keys = rekey_home(settings.home, settings.master_key, new, database=settings.database)
     with open_own(home, with_keys=False) as own:
         action = "masterkey.changed" if new else "masterkey.removed"
         tenancy = rekeyed.tenancy_id

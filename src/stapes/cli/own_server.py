@@ -72,6 +72,8 @@ def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Its records are in its own home, wherever others are.
+            env={name: it for name, it in os.environ.items() if name != "STAPES_DATABASE"},
         )
     try:
         yield process

@@ -37,7 +37,7 @@ def open_own(home: Path | None, *, with_keys: bool = True) -> Iterator[Own]:
 
     settings = load(home=home)
     open_ = open_home if with_keys else open_home_without_keys
-    opened = open_(settings.home, settings.master_key)
+    opened = open_(settings.home, master_key=settings.master_key, database=settings.database)
     store = open_store(opened.database)
     try:
         yield Own(settings, opened, store)

@@ -80,7 +80,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
 
     Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`.
     """
-    home = open_home(settings.home, settings.master_key)
+    home = open_home(settings.home, master_key=settings.master_key, database=settings.database)
     async with AsyncExitStack() as stack:
         store = open_store(home.database)
         stack.callback(store.close)

@@ -4,6 +4,7 @@
 
     DIR/                         0700
     ├── stapes.db                0600  the store; put in place last, so that it says: complete
+    │                                  (where the store is in PostgreSQL: stapes.elsewhere, empty)
     ├── keys/token-<kid>.pem     0600  Ed25519, signs session tokens; see `stapes.server.key_files`
     └── oci/
         ├── config               0600  for any OCI SDK: profile DEFAULT, the administrator
@@ -23,8 +24,8 @@ import shutil
 from collections.abc import Iterator
 from configparser import ConfigParser
 from configparser import Error as ConfigError
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -62,6 +63,7 @@ from stapes.store.sql import open_store
 from stapes.tokens.keys import SigningKey, jwk
 
 DATABASE = "stapes.db"
+ELSEWHERE = "stapes.elsewhere"
 KEYS = "keys"
 OCI = "oci"
 UNFINISHED = ".unfinished"
@@ -88,6 +90,7 @@ class Home:
     compartment_id: str
     profile: str = PROFILE
     master_key: SecretStr | None = field(default=None, repr=False)
+    database_url: SecretStr | None = None
 
     @property
     def keys_folder(self) -> Path:
@@ -95,9 +98,9 @@ class Home:
         return self.path / KEYS
 
     @property
-    def database(self) -> Path:
-        """The store's file."""
-        return self.path / DATABASE
+    def database(self) -> Path | SecretStr:
+        """Where the store is, as `stapes.store.sql.open_store` takes it."""
+        return self.database_url or self.path / DATABASE
 
     @property
     def config_file(self) -> Path:
@@ -119,29 +122,36 @@ class Home:
 
 
 def create_home(
-    directory: Path, now: datetime, master_key: SecretStr | None = None
+    directory: Path,
+    now: datetime,
+    *,
+    master_key: SecretStr | None = None,
+    database: SecretStr | None = None,
 ) -> tuple[Home, bool]:
     """Make a home with one tenancy and its administrator; the second value says if it is new.
 
     A complete home is left as it is, to the byte; ``now`` dates a new one. Two calls at a time
-    make one home. Raises `HomeError` when the folder cannot be made, holds something else, or is a
-    home with something amiss.
+    make one home. ``database`` is the URL of an empty PostgreSQL database for the records. Raises
+    `HomeError` when the folder cannot be made, holds something else, or is a home with something
+    amiss, and `StoreError` when the database takes no records.
     """
     path = _absolute(directory)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path):
-            created = not (path / DATABASE).exists()
+            created = not _is_complete(path)
             if created:
                 _clear(path)
-                _build(path, now, master_key)
+                _build(path, now, master_key, database)
     except OSError as error:
         raise HomeError(f"cannot make a home in {path}: {error}") from error
-    return open_home(path, master_key), created
+    return open_home(path, master_key=master_key, database=database), created
 
 
-def open_home(directory: Path, master_key: SecretStr | None = None) -> Home:
-    """Open a home that `create_home` made.
+def open_home(
+    directory: Path, *, master_key: SecretStr | None = None, database: SecretStr | None = None
+) -> Home:
+    """Open a home that `create_home` made, with the settings ``master_key`` and ``database``.
 
     With a ``master_key``, token-signing keys that are not encrypted are encrypted in their place.
 
@@ -150,7 +160,7 @@ def open_home(directory: Path, master_key: SecretStr | None = None) -> Home:
     """
     path = _absolute(directory)
     try:
-        home = _open_without_keys(path, master_key)
+        home = _open_without_keys(path, master_key, database)
         if not signing_key_files(home.keys_folder):
             raise HomeError(
                 f"there is no token-*.pem in {home.keys_folder}; restore the folder, or run "
@@ -163,7 +173,13 @@ def open_home(directory: Path, master_key: SecretStr | None = None) -> Home:
     return home
 
 
-def rekey_home(directory: Path, old: SecretStr | None, new: SecretStr | None) -> tuple[Home, int]:
+def rekey_home(
+    directory: Path,
+    old: SecretStr | None,
+    new: SecretStr | None,
+    *,
+    database: SecretStr | None = None,
+) -> tuple[Home, int]:
     """Change the master key, or take encryption away (None); also says how many keys there are.
 
     What was cut off in the middle can be done again. Raises `HomeError` when a key opens with
@@ -171,7 +187,7 @@ def rekey_home(directory: Path, old: SecretStr | None, new: SecretStr | None) ->
     """
     path = _absolute(directory)
     try:
-        home = _open_without_keys(path, new)
+        home = _open_without_keys(path, new, database)
         with home.locked():
             changed = change_master_key(home.keys_folder, old, new)
     except OSError as error:
@@ -179,26 +195,49 @@ def rekey_home(directory: Path, old: SecretStr | None, new: SecretStr | None) ->
     return home, changed
 
 
-def open_home_without_keys(directory: Path, master_key: SecretStr | None = None) -> Home:
+def open_home_without_keys(
+    directory: Path, *, master_key: SecretStr | None = None, database: SecretStr | None = None
+) -> Home:
     """Open a home whose token-signing keys are lost, or do not open. Raises `HomeError`."""
     path = _absolute(directory)
     try:
-        return _open_without_keys(path, master_key)
+        return _open_without_keys(path, master_key, database)
     except OSError as error:
         raise HomeError(f"cannot read the home {path}: {error}") from error
 
 
-def _open_without_keys(path: Path, master_key: SecretStr | None) -> Home:
+def _open_without_keys(
+    path: Path, master_key: SecretStr | None, database: SecretStr | None
+) -> Home:
     _check_complete(path)
-    return _read_config(path, master_key)
+    _check_database(path, database)
+    return replace(_read_config(path), master_key=master_key, database_url=database)
 
 
 def _absolute(directory: Path) -> Path:
     return directory.expanduser().absolute()
 
 
+def _is_complete(path: Path) -> bool:
+    return (path / DATABASE).exists() or (path / ELSEWHERE).exists()
+
+
+def _check_database(path: Path, database: SecretStr | None) -> None:
+    is_elsewhere = (path / ELSEWHERE).exists()
+    if is_elsewhere and database is None:
+        raise HomeError(
+            f"the records of {path} are in PostgreSQL; set STAPES_DATABASE, or `database` in "
+            "stapes.toml, to its URL"
+        )
+    if database is not None and not is_elsewhere:
+        raise HomeError(
+            f"the records of {path} are in its {DATABASE}; unset the setting `database`, or name "
+            "another folder"
+        )
+
+
 def _check_complete(path: Path) -> None:
-    if not (path / DATABASE).exists():
+    if not _is_complete(path):
         state = "is not finished" if (path / UNFINISHED).exists() else "holds no Stapes home"
         raise HomeError(f"{path} {state}; run `stapes init --home {shlex.quote(str(path))}`")
 
@@ -212,7 +251,7 @@ def _encrypt_keys(home: Home) -> None:
                 write_signing_key(home.keys_folder, read_signing_key(path, None), home.master_key)
 
 
-def _read_config(path: Path, master_key: SecretStr | None) -> Home:
+def _read_config(path: Path) -> Home:
     config_file = path / OCI / "config"
     if not config_file.exists():
         raise HomeError(f"{config_file} is missing; restore it")
@@ -230,7 +269,7 @@ def _read_config(path: Path, master_key: SecretStr | None) -> Home:
         )
     if not isinstance(read_private_key(key_file), RSAPrivateKey):
         raise HomeError(f"{key_file} holds no RSA key; restore it")
-    return Home(path, *ids, master_key=master_key)
+    return Home(path, *ids)
 
 
 @contextmanager
@@ -258,17 +297,30 @@ def _clear(path: Path) -> None:
             shutil.rmtree(left)
 
 
-def _build(path: Path, now: datetime, master_key: SecretStr | None) -> None:
+def _build(
+    path: Path, now: datetime, master_key: SecretStr | None, database: SecretStr | None
+) -> None:
     path.chmod(0o700)
     for name in (UNFINISHED, KEYS, OCI):
         (path / name).mkdir(mode=0o700)
     home = _name_home(path, master_key)
     records = [*_create_administrator(home), _create_signing_key(home, now)]
-    store = open_store(path / UNFINISHED / DATABASE)
-    store.write(records)
-    store.close()
-    (path / UNFINISHED / DATABASE).rename(home.database)
+    complete = DATABASE if database is None else ELSEWHERE
+    _write_records(database or path / UNFINISHED / DATABASE, records)
+    if database is not None:
+        write_private(path / UNFINISHED / ELSEWHERE, b"")
+    (path / UNFINISHED / complete).rename(path / complete)
     (path / UNFINISHED).rmdir()
+
+
+def _write_records(database: Path | SecretStr, records: list[Record]) -> None:
+    with closing(open_store(database)) as store:
+        if store.signing_keys():
+            raise HomeError(
+                "the database has the records of another home; copy that home's folder to here, "
+                "or name an empty database"
+            )
+        store.write(records)
 
 
 def _name_home(path: Path, master_key: SecretStr | None) -> Home:

@@ -170,7 +170,7 @@ def _new(
         jti=token_hex(16),
         issuer=settings.token_issuer,
         audience=settings.token_audience,
-        now=date_of_issue(deployment.known.revocations, caller.user_id, now),
+        now=date_of_issue(deployment.known.revocations, caller.tenancy_id, caller.user_id, now),
         ttl_s=settings.token_ttl_s,
         limits=limits,
     )

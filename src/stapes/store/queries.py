@@ -166,3 +166,21 @@ def minted_elsewhere(server_id: str, since: datetime) -> Select[Any]:
         )
         .group_by(*who)
     )
+
+
+def lost_streams(alive_since: datetime) -> Select[Any]:
+    """Open streams whose server has died; those that another closes at this moment are left out."""
+    streams, servers = tables.streams, tables.servers
+    is_alive = exists().where(servers.c.id == streams.c.server_id, servers.c.seen_at >= alive_since)
+    lost = select(streams).where(streams.c.closed_at.is_(None), ~is_alive)
+    return lost.with_for_update(of=streams, skip_locked=True)
+
+
+def forgettable_sessions(moment: datetime) -> Select[Any]:
+    """OCIDs of sessions that expired and whose streams all ended before a moment."""
+    sessions, streams = tables.sessions, tables.streams
+    is_wanted = or_(streams.c.closed_at.is_(None), streams.c.closed_at >= moment)
+    own = streams.c.session_id == sessions.c.session_id
+    return select(sessions.c.session_id).where(
+        sessions.c.expires_at < moment, ~exists().where(own, is_wanted)
+    )

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from stapes.errors import StoreError
+from stapes.store.postgres import lock_for_migration
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -20,11 +21,15 @@ def migrate(connection: Connection) -> None:
 
     Raises `StoreError` when the database is of a newer Stapes: its tables are not ours to write.
     """
+    if connection.dialect.name == "postgresql":
+        lock_for_migration(connection)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    revisions = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    scripts = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in revisions:
+    if current == scripts.get_current_head():
+        return
+    if current not in {None, *(step.revision for step in scripts.walk_revisions())}:
         raise StoreError(
             f"the database has schema {current}, made by a newer Stapes; "
             "upgrade Stapes, or restore the backup made before"

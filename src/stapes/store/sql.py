@@ -1,40 +1,34 @@
-"""The store in a SQL database, by SQLAlchemy Core. See `stapes.store.sqlite`.
+"""The store in a SQL database, by SQLAlchemy Core: SQLite or PostgreSQL.
 
-What is asked is in `stapes.store.queries`, how records become rows in `stapes.store.writing`.
+What is asked is in `stapes.store.queries`, how records become rows in `stapes.store.writing`, what
+is special about a database in `stapes.store.sqlite` and `stapes.store.postgres`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import SecretStr
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     RowMapping,
     Select,
     delete,
-    exists,
     func,
     insert,
     select,
-    update,
-)
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    ProgrammingError,
-    SQLAlchemyError,
-    StatementError,
+    tuple_,
 )
 
 from stapes.accounts.audit import AuditRow
-from stapes.errors import RecordRefusedError, StoreError
+from stapes.errors import StoreError
 from stapes.identity.model import (
     ApiKey,
     BearerKey,
@@ -45,7 +39,8 @@ from stapes.identity.model import (
     Tenancy,
     User,
 )
-from stapes.store import queries, tables
+from stapes.store import postgres, queries, sqlite, tables
+from stapes.store.faults import told_as_store_errors
 from stapes.store.port import (
     FinalHeard,
     Place,
@@ -60,15 +55,15 @@ from stapes.store.port import (
     Versions,
 )
 from stapes.store.schema import migrate
-from stapes.store.sqlite import for_writing, open_engine
-from stapes.store.writing import IDENTITIES, to_row, upsert, write_records
-from stapes.tokens.revocations import Revocations
-
-LONGEST_TOKEN = timedelta(hours=25)
-"""No token lives longer, skew included: an older revocation of a user covers none."""
-
-SKEW = timedelta(hours=1)
-"""More than any clock skew that the settings allow."""
+from stapes.store.writing import (
+    IDENTITIES,
+    change_stream,
+    insert_new,
+    to_row,
+    upsert,
+    write_records,
+)
+from stapes.tokens.revocations import LONGEST_TOKEN, Revocations
 
 PAGE = 500
 T = TypeVar("T")
@@ -77,10 +72,10 @@ T = TypeVar("T")
 class SqlStore:
     """The store in a SQL database. Its methods may be called from any thread."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Take the engine over; its database has the newest schema."""
-        self._engine = engine
-        self._writing_engine = for_writing(engine)
+    def __init__(self, reading: Engine, writing: Engine) -> None:
+        """Take over two engines of one pool, over a database that has the newest schema."""
+        self._reading_engine = reading
+        self._writing_engine = writing
 
     def write(self, records: Sequence[Record]) -> None:
         """See `stapes.store.port.Store.write`."""
@@ -116,18 +111,13 @@ class SqlStore:
 
     def revocations(self, now: datetime) -> Revocations:
         """See `stapes.store.port.Store.revocations`."""
-        sessions, revoked = tables.sessions, tables.revocations
-        taken = select(sessions.c.session_id).where(
-            sessions.c.revoked_at.is_not(None), sessions.c.expires_at > now - SKEW
-        )
-        # A session is named here too, since its row may be one that was not written yet.
+        revoked = tables.revocations
         recent = select(revoked).where(revoked.c.revoked_at > now - LONGEST_TOKEN)
         with self._reading() as connection:
-            marked = connection.execute(taken).scalars().all()
             rows = connection.execute(recent).all()
         return Revocations(
-            frozenset([*marked, *(row.subject for row in rows if row.scope == "session")]),
-            {row.subject: row.revoked_at for row in rows if row.scope == "user"},
+            frozenset((it.tenancy_id, it.subject) for it in rows if it.scope == "session"),
+            {(it.tenancy_id, it.subject): it.revoked_at for it in rows if it.scope == "user"},
         )
 
     def retried_since(self, since: datetime) -> list[SessionCreated]:
@@ -136,21 +126,14 @@ class SqlStore:
 
     def claim_stream(self, opened: StreamOpened, *, only_first: bool = False) -> int | None:
         """See `stapes.store.port.Store.claim_stream`."""
-        while True:
-            try:
-                return self._claim(opened, only_first=only_first)
-            except RecordRefusedError:
-                if only_first or self._last_stream(opened.session_id) == 0:
-                    raise
-
-    def _claim(self, opened: StreamOpened, *, only_first: bool) -> int | None:
         with self._writing() as connection:
-            number = _last_stream(connection, opened.session_id) + 1
-            if only_first and number > 1:
-                return None
-            row = to_row(replace(opened, stream=number))
-            connection.execute(insert(tables.streams), row)
-            return number
+            while True:
+                number = _last_stream(connection, opened.session_id) + 1
+                if only_first and number > 1:
+                    return None
+                row = to_row(replace(opened, stream=number))
+                if insert_new(connection, tables.streams, row):
+                    return number
 
     def withdraw_stream(self, session_id: str, stream: int) -> None:
         """See `stapes.store.port.Store.withdraw_stream`."""
@@ -158,10 +141,6 @@ class SqlStore:
         this = (streams.c.session_id == session_id, streams.c.stream == stream)
         with self._writing() as connection:
             connection.execute(delete(streams).where(*this))
-
-    def _last_stream(self, session_id: str) -> int:
-        with self._reading() as connection:
-            return _last_stream(connection, session_id)
 
     def streams(self, *, limit: int = 50, session_id: str | None = None) -> list[StreamSummary]:
         """See `stapes.store.port.Store.streams`."""
@@ -172,8 +151,8 @@ class SqlStore:
     def closed_streams(self, since: datetime, until: datetime) -> Iterator[StreamSummary]:
         """See `stapes.store.port.Store.closed_streams`."""
         query = queries.closed_streams(since, until).execution_options(yield_per=PAGE)
-        with self._reading() as connection:
-            for row in connection.execute(query).mappings():
+        with self._reading() as connection, connection.execute(query) as result:
+            for row in result.mappings():
                 yield _summary(row)
 
     def sessions(
@@ -185,8 +164,8 @@ class SqlStore:
         if chosen.tag is None:
             query = query.limit(limit)
         query = query.execution_options(yield_per=PAGE)
-        with self._reading() as connection:
-            for row in connection.execute(query).mappings():
+        with self._reading() as connection, connection.execute(query) as result:
+            for row in result.mappings():
                 # A tag's key may hold any sign; compared here, none of them means anything in SQL.
                 if len(found) < limit and _has_tag(row["freeform_tags"], chosen.tag):
                     found.append(SessionSummary(**row))
@@ -204,32 +183,46 @@ class SqlStore:
 
     def forget_finals(self, session_id: str) -> int:
         """See `stapes.store.port.Store.forget_finals`."""
-        finals = tables.finals
-        with self._writing() as connection:
-            this = finals.c.session_id == session_id
-            return connection.execute(delete(finals).where(this)).rowcount
+        return self._forget_finals(tables.finals.c.session_id == session_id)
 
     def forget_finals_before(self, moment: datetime) -> int:
         """See `stapes.store.port.Store.forget_finals_before`."""
+        return self._forget_finals(tables.finals.c.heard_at < moment)
+
+    def _forget_finals(self, meant: ColumnElement[bool]) -> int:
         finals = tables.finals
-        with self._writing() as connection:
-            return connection.execute(delete(finals).where(finals.c.heard_at < moment)).rowcount
+        page = select(*finals.primary_key).where(meant).limit(PAGE)
+        this = tuple_(*finals.primary_key)
+        return self._page_by_page(
+            lambda connection: connection.execute(delete(finals).where(this.in_(page))).rowcount
+        )
 
     def forget_sessions_before(self, moment: datetime) -> int:
         """See `stapes.store.port.Store.forget_sessions_before`."""
-        sessions, streams, finals = tables.sessions, tables.streams, tables.finals
-        own = streams.c.session_id == sessions.c.session_id
-        is_wanted = func.coalesce(streams.c.closed_at, moment) >= moment
-        old = select(sessions.c.session_id).where(
-            sessions.c.expires_at < moment, ~exists().where(own, is_wanted)
-        )
+        old = queries.forgettable_sessions(moment).limit(PAGE)
+
+        def forget(connection: Connection) -> int:
+            page = connection.execute(old).scalars().all()
+            for table in (tables.finals, tables.streams, tables.sessions):
+                connection.execute(delete(table).where(table.c.session_id.in_(page)))
+            return len(page)
+
+        count = self._page_by_page(forget)
+        revocations = tables.revocations
         with self._writing() as connection:
-            ids = connection.execute(old).scalars().all()
-            for start in range(0, len(ids), PAGE):
-                page = ids[start : start + PAGE]
-                for table in (finals, streams, sessions):
-                    connection.execute(delete(table).where(table.c.session_id.in_(page)))
-        return len(ids)
+            covers_none = revocations.c.revoked_at < moment - LONGEST_TOKEN
+            connection.execute(delete(revocations).where(covers_none))
+        return count
+
+    def _page_by_page(self, forget: Callable[[Connection], int]) -> int:
+        """Forget in many short transactions, between which others can write."""
+        total = 0
+        while True:
+            with self._writing() as connection:
+                count = forget(connection)
+            total += count
+            if count < PAGE:
+                return total
 
     def beat(self, server_id: str, now: datetime) -> None:
         """See `stapes.store.port.Store.beat`."""
@@ -251,21 +244,16 @@ class SqlStore:
 
     def close_lost(self, alive_since: datetime) -> int:
         """See `stapes.store.port.Store.close_lost`."""
-        streams, servers = tables.streams, tables.servers
-        is_alive = exists().where(
-            servers.c.id == streams.c.server_id, servers.c.seen_at >= alive_since
-        )
-        lost = select(streams).where(streams.c.closed_at.is_(None), ~is_alive)
+        servers = tables.servers
         with self._writing() as connection:
-            rows = connection.execute(lost).all()
-            for row in rows:
-                this = (streams.c.session_id == row.session_id, streams.c.stream == row.stream)
-                ended = row.opened_at + timedelta(milliseconds=row.wall_ms)
-                connection.execute(
-                    update(streams).where(*this).values(closed_at=ended, reason="lost")
+            lost = connection.execute(queries.lost_streams(alive_since)).all()
+            for it in lost:
+                ended_at = it.opened_at + timedelta(milliseconds=it.wall_ms)
+                change_stream(
+                    connection, it.session_id, it.stream, closed_at=ended_at, reason="lost"
                 )
             connection.execute(delete(servers).where(servers.c.seen_at < alive_since))
-        return len(rows)
+        return len(lost)
 
     def audit(self, after: int = 0, limit: int = 1000) -> list[AuditRow]:
         """See `stapes.store.port.Store.audit`."""
@@ -281,7 +269,7 @@ class SqlStore:
 
     def close(self) -> None:
         """See `stapes.store.port.Store.close`."""
-        self._engine.dispose()
+        self._reading_engine.dispose()
 
     def _records(self, kind: type[T], query: Select[Any]) -> list[T]:
         with self._reading() as connection:
@@ -289,54 +277,41 @@ class SqlStore:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with _told_as_store_errors(), self._engine.connect() as connection:
+        with told_as_store_errors(), self._reading_engine.connect() as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with _told_as_store_errors(), self._writing_engine.begin() as connection:
+        with told_as_store_errors(), self._writing_engine.begin() as connection:
             yield connection
 
 
-def open_store(path: Path) -> SqlStore:
-    """Open the SQLite database at ``path`` with the newest schema; make it when it is not there.
+def open_store(database: Path | SecretStr) -> SqlStore:
+    """Open a database with the newest schema: a file of SQLite, or PostgreSQL by its URL.
 
-    Raises `StoreError` when the file cannot be opened or made, is no database, or was made by a
-    newer Stapes.
+    A file is made when it is not there. Raises `StoreError`, in which no password is, when the
+    database cannot be opened or made, is none, or was made by a newer Stapes.
     """
+    if isinstance(database, Path):
+        name = str(database)
+        reading, writing = _open_file(database)
+    else:
+        name = postgres.name_of(database)
+        reading, writing = postgres.open_engines(database)
     try:
-        engine = open_engine(path)
-    except OSError as error:
-        raise StoreError(f"cannot open the database {path}: {error.strerror}") from error
-    try:
-        with _told_as_store_errors(), for_writing(engine).begin() as connection:
+        with told_as_store_errors(), writing.begin() as connection:
             migrate(connection)
     except StoreError as error:
-        engine.dispose()
-        raise StoreError(f"cannot open the database {path}: {error}") from error
-    return SqlStore(engine)
+        writing.dispose()
+        raise StoreError(f"cannot open the database {name}: {error}") from error
+    return SqlStore(reading, writing)
 
 
-@contextmanager
-def _told_as_store_errors() -> Iterator[None]:
+def _open_file(path: Path) -> tuple[Engine, Engine]:
     try:
-        yield
-    except (SQLAlchemyError, OverflowError, UnicodeEncodeError) as error:
-        raise _as_store_error(error) from error
-
-
-def _as_store_error(error: Exception) -> StoreError:
-    # A value that cannot be bound is a ProgrammingError, an error raised by a column's own type, or
-    # one that SQLAlchemy lets through: a number over 64 bits, a lone surrogate.
-    match error:
-        case IntegrityError() | DataError() | ProgrammingError():
-            return RecordRefusedError(str(error.orig))
-        case DBAPIError():
-            return StoreError(str(error.orig))
-        case StatementError() | OverflowError() | UnicodeEncodeError():
-            return RecordRefusedError(str(getattr(error, "orig", error)))
-        case _:
-            return StoreError(str(error))
+        return sqlite.open_engines(path)
+    except OSError as error:
+        raise StoreError(f"cannot open the database {path}: {error.strerror}") from error
 
 
 def _all(connection: Connection, kind: type[T]) -> list[T]:

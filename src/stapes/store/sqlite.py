@@ -22,8 +22,8 @@ PRAGMAS = (
 )
 
 
-def open_engine(path: Path) -> Engine:
-    """An engine over the file, which is made with mode 0600 when it is not there.
+def open_engines(path: Path) -> tuple[Engine, Engine]:
+    """Engines to read and to write with, over a file made with mode 0600 when it is not there.
 
     SQLite gives its ``-wal`` and ``-shm`` files the mode of the database. Raises `OSError`.
     """
@@ -33,16 +33,9 @@ def open_engine(path: Path) -> Engine:
     engine = create_engine(URL.create("sqlite", database=str(path)))
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
-    return engine
-
-
-def for_writing(engine: Engine) -> Engine:
-    """The same engine, with transactions that take the write lock at once.
-
-    A transaction that reads first and writes later fails, without waiting, when another process
-    wrote in between.
-    """
-    return engine.execution_options(begin="BEGIN IMMEDIATE")
+    # Writing takes the lock at once: a transaction that reads first and writes later fails, without
+    # waiting, when another process wrote in between.
+    return engine, engine.execution_options(begin="BEGIN IMMEDIATE")
 
 
 def _on_connect(dbapi_connection: Any, _record: object) -> None:

@@ -202,7 +202,6 @@ sessions = Table(
     Index("sessions_by_time", "issued_at", "session_id"),
     Index("sessions_by_user", "user_id", "issued_at"),
     Index("sessions_by_expiry", "expires_at"),
-    Index("sessions_by_revocation", "revoked_at"),
 )
 
 streams = Table(
@@ -244,7 +243,7 @@ finals = Table(
     Index("finals_by_time", "heard_at"),
 )
 
-# The last revocation of its kind: what it took back is also marked in ``sessions``.
+# The last revocation of each subject: what it took back is also marked in ``sessions``.
 revocations = Table(
     "revocations",
     metadata,

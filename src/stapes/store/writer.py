@@ -61,9 +61,13 @@ class Writer:
                 raise StoreError("the writer is closed")
             if len(self._waiting) >= self._bound:
                 raise StoreError(f"{self._bound} records wait for the database: {self.problem}")
+            is_first = not self._waiting
             self._waiting.extend(records)
             self._put += len(records)
-            self._changed.notify_all()
+            # The thread is woken for the first record and for a full batch. Waking it for each in
+            # between would cost more than minting a token does.
+            if is_first or len(self._waiting) >= LARGEST_BATCH:
+                self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all that was put so far is written. Raises `StoreError` when it takes longer.

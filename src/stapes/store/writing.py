@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
-from datetime import UTC
+from dataclasses import fields
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -36,6 +36,7 @@ from stapes.store.port import (
     StreamMetered,
     StreamOpened,
 )
+from stapes.tokens.revocations import first_uncovered
 
 IDENTITIES: dict[type[Any], Table] = {
     Tenancy: tables.tenancies,
@@ -62,24 +63,45 @@ COUNTED: dict[type[Any], str] = {
 
 def write_records(connection: Connection, records: Sequence[Record]) -> None:
     """Write records in their order. Raises `RecordRefusedError` for one that breaks a rule."""
-    # One order for all transactions, or two could wait for each other.
-    for name in sorted({COUNTED[kind] for kind in map(type, records) if kind in COUNTED}):
+    kinds = {type(record) for record in records}
+    # One order for all transactions, or two could wait for each other; the audit log comes last.
+    for name in sorted({COUNTED[kind] for kind in kinds if kind in COUNTED}):
         _count_up(connection, name)
-    # What is audited refers to nothing: put last, it leaves longer runs of records alike.
-    audited = [record for record in records if isinstance(record, Audited)]
-    for kind, alike in groupby((it for it in records if not isinstance(it, Audited)), type):
+    if SessionCreated in kinds:
+        _hold(connection, "revocations")
+    others = [record for record in records if not isinstance(record, Audited)]
+    for kind, alike in groupby(others, type):
         _write_alike(connection, kind, list(alike))
-    if audited:
+    # Nothing refers to an audit row: behind the others they can be chained all at once.
+    if audited := [record for record in records if isinstance(record, Audited)]:
         _append(connection, audited)
 
 
-def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert rows, or replace those of the same primary key."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table)
-    values = {column.name: statement.excluded[column.name] for column in table.c}
-    on_conflict = statement.on_conflict_do_update(index_elements=table.primary_key, set_=values)
+def upsert(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], *, newest: str | None = None
+) -> None:
+    """Insert rows, or replace those of the same primary key.
+
+    Where the column ``newest`` of a row that is there is later, that row stays.
+    """
+    statement = _insert(connection, table)
+    new = statement.excluded
+    on_conflict = statement.on_conflict_do_update(
+        index_elements=table.primary_key,
+        set_={column.name: new[column.name] for column in table.c},
+        where=None if newest is None else new[newest] > table.c[newest],
+    )
     connection.execute(on_conflict, rows)
+
+
+def insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+    """Insert a row unless there is one of its primary key; says whether it was inserted.
+
+    Waits for another transaction that is about to insert the same.
+    """
+    statement = _insert(connection, table).on_conflict_do_nothing(index_elements=table.primary_key)
+    kept = statement.returning(*table.primary_key)
+    return connection.execute(kept, row).first() is not None
 
 
 def to_row(record: Any) -> dict[str, Any]:
@@ -90,11 +112,26 @@ def to_row(record: Any) -> dict[str, Any]:
     return row
 
 
+def change_stream(connection: Connection, session_id: str, stream: int, **values: Any) -> bool:
+    """Set columns of a stream; says whether there is one."""
+    streams = tables.streams
+    this = (streams.c.session_id == session_id, streams.c.stream == stream)
+    return connection.execute(update(streams).where(*this).values(values)).rowcount == 1
+
+
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
 def _write_alike(connection: Connection, kind: type[Record], records: list[Any]) -> None:
     if kind in IDENTITIES:
         upsert(connection, IDENTITIES[kind], [to_row(record) for record in records])
     elif kind in HAPPENINGS:
         connection.execute(insert(HAPPENINGS[kind]), [to_row(record) for record in records])
+        if kind is SessionCreated:
+            _mark_late(connection, min(record.issued_at for record in records))
     else:
         for record in records:
             _write_one(connection, record)
@@ -121,11 +158,15 @@ def _count_up(connection: Connection, name: str) -> None:
     connection.execute(up)
 
 
+def _hold(connection: Connection, name: str) -> None:
+    """Let nobody count up before this transaction ends. SQLite has one writer at a time anyway."""
+    versions = tables.versions
+    row = select(versions.c.number).where(versions.c.name == name)
+    connection.execute(row.with_for_update(read=True))
+
+
 def _update_stream(connection: Connection, record: StreamMetered | StreamClosed) -> None:
-    row = to_row(record)
-    streams = tables.streams
-    this = (streams.c.session_id == row.pop("session_id"), streams.c.stream == row.pop("stream"))
-    if connection.execute(update(streams).where(*this).values(row)).rowcount == 0:
+    if not change_stream(connection, **to_row(record)):
         raise RecordRefusedError(f"stream {record.stream} of {record.session_id} was never opened")
 
 
@@ -139,7 +180,22 @@ def _retire(connection: Connection, record: SigningKeyRetired) -> None:
 
 
 def _revoke(connection: Connection, record: Revoked) -> None:
-    upsert(connection, tables.revocations, [asdict(record)])
+    upsert(connection, tables.revocations, [to_row(record)], newest="revoked_at")
+    _mark(connection, record)
+
+
+def _mark_late(connection: Connection, issued_from: datetime) -> None:
+    """Sessions are written behind the answer: they may have been revoked before."""
+    revocations = tables.revocations
+    query = select(revocations).where(
+        revocations.c.revoked_at >= issued_from.replace(microsecond=0)
+    )
+    for row in connection.execute(query).mappings().all():
+        _mark(connection, Revoked(**row))
+
+
+def _mark(connection: Connection, record: Revoked) -> None:
+    """Mark the sessions that were taken back. The first time is the one that counts."""
     sessions, streams = tables.sessions, tables.streams
     if record.scope == "session":
         taken = sessions.c.session_id == record.subject
@@ -150,7 +206,7 @@ def _revoke(connection: Connection, record: Revoked) -> None:
         could_be_used = or_(sessions.c.expires_at > record.revoked_at, is_live)
         taken = and_(
             sessions.c.user_id == record.subject,
-            sessions.c.issued_at <= record.revoked_at,
+            sessions.c.issued_at < first_uncovered(record.revoked_at),
             could_be_used,
         )
     ours = (sessions.c.tenancy_id == record.tenancy_id, sessions.c.revoked_at.is_(None))

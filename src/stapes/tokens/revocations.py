@@ -9,26 +9,32 @@ from datetime import datetime, timedelta
 from stapes.errors import TokenRevokedError
 from stapes.tokens.grant import Grant
 
+LONGEST_TOKEN = timedelta(hours=25)
+"""No token can be used for longer, skew included: what was revoked before need not be known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Revocations:
     """A snapshot of what was taken back.
 
+    Everything goes by the OCID of a tenancy and one of what is its own: nobody can take back what
+    belongs to another tenancy.
+
     Attributes:
-        sessions: OCIDs of sessions.
-        users: until when the tokens of a user were taken back, by the user's OCID: what was issued
-            in that second or before is refused, what is issued later is not.
+        sessions: tenancies and their sessions.
+        users: until when the tokens of a tenancy's user were taken back: what was issued in that
+            second or before is refused, what is issued later is not.
     """
 
-    sessions: frozenset[str] = frozenset()
-    users: Mapping[str, datetime] = field(default_factory=dict)
+    sessions: frozenset[tuple[str, str]] = frozenset()
+    users: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
 
     def covers(self, grant: Grant) -> bool:
         """Whether what is granted was taken back."""
-        if grant.session_id in self.sessions:
+        if (grant.tenancy_id, grant.session_id) in self.sessions:
             return True
-        revoked_at = self.users.get(grant.user_id)
-        return revoked_at is not None and grant.issued_at <= revoked_at
+        revoked_at = self.users.get((grant.tenancy_id, grant.user_id))
+        return revoked_at is not None and grant.issued_at < first_uncovered(revoked_at)
 
     def check(self, grant: Grant) -> None:
         """Raise `TokenRevokedError` when what is granted was taken back."""
@@ -36,14 +42,22 @@ class Revocations:
             raise TokenRevokedError(f"{grant.session_id} was revoked")
 
 
-def date_of_issue(revocations: Revocations, user_id: str, now: datetime) -> datetime:
+def first_uncovered(revoked_at: datetime) -> datetime:
+    """The first date of issue that a user's revocation leaves alone: the next whole second.
+
+    A token's dates are whole seconds, so what was issued in the second of a revocation cannot be
+    told apart.
+    """
+    return revoked_at.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def date_of_issue(
+    revocations: Revocations, tenancy_id: str, user_id: str, now: datetime
+) -> datetime:
     """When a token that is minted now is issued: later than the user's last revocation.
 
-    A token's dates are whole seconds. One that is minted in the second of a revocation, after it,
-    is dated a second ahead, since the revocation would cover it otherwise.
+    One that is minted in the second of a revocation, after it, is dated a second ahead, since the
+    revocation would cover it otherwise.
     """
-    revoked_at = revocations.users.get(user_id)
-    whole = now.replace(microsecond=0)
-    if revoked_at is None or whole > revoked_at:
-        return now
-    return revoked_at.replace(microsecond=0) + timedelta(seconds=1)
+    revoked_at = revocations.users.get((tenancy_id, user_id))
+    return now if revoked_at is None else max(now, first_uncovered(revoked_at))

@@ -46,7 +46,6 @@ def _change_sessions() -> None:
     op.create_index("sessions_by_time", "sessions", ["issued_at", "session_id"])
     op.create_index("sessions_by_user", "sessions", ["user_id", "issued_at"])
     op.create_index("sessions_by_expiry", "sessions", ["expires_at"])
-    op.create_index("sessions_by_revocation", "sessions", ["revoked_at"])
 
 
 def _change_streams() -> None:

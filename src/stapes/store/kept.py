@@ -1,0 +1,281 @@
+"""What the store in memory keeps, how records change it, and what can be told from it."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from stapes.accounts.audit import FIRST_PREVIOUS, AuditRow, digest
+from stapes.errors import RecordRefusedError
+from stapes.identity.model import (
+    ApiKey,
+    BearerKey,
+    Compartment,
+    Group,
+    Policy,
+    Tenancy,
+    User,
+)
+from stapes.store.port import (
+    Audited,
+    FinalHeard,
+    Identity,
+    IdentityRemoved,
+    Place,
+    Record,
+    Revoked,
+    SessionCreated,
+    SessionFilter,
+    SessionState,
+    SessionSummary,
+    SigningKeyAdded,
+    SigningKeyRetired,
+    StreamClosed,
+    StreamMetered,
+    StreamOpened,
+    StreamSummary,
+    Versions,
+)
+from stapes.tokens.revocations import first_uncovered
+
+StreamKey = tuple[str, int]
+IDENTITIES: dict[type[Any], str] = {
+    Tenancy: "tenancies",
+    Compartment: "compartments",
+    User: "users",
+    Group: "groups",
+    Policy: "policies",
+    BearerKey: "bearer_keys",
+}
+
+
+@dataclass(slots=True)
+class Kept:
+    """All records, by their keys. Methods that change it may raise `RecordRefusedError`."""
+
+    tenancies: dict[str, Tenancy] = field(default_factory=dict)
+    compartments: dict[str, Compartment] = field(default_factory=dict)
+    users: dict[str, User] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
+    api_keys: dict[tuple[str, str], ApiKey] = field(default_factory=dict)
+    bearer_keys: dict[str, BearerKey] = field(default_factory=dict)
+    signing_keys: dict[str, SigningKeyAdded] = field(default_factory=dict)
+    sessions: dict[str, SessionCreated] = field(default_factory=dict)
+    revoked: dict[str, datetime] = field(default_factory=dict)
+    revocations: dict[tuple[str, str, str], Revoked] = field(default_factory=dict)
+    opened: dict[StreamKey, StreamOpened] = field(default_factory=dict)
+    metered: dict[StreamKey, StreamMetered] = field(default_factory=dict)
+    closed: dict[StreamKey, StreamClosed] = field(default_factory=dict)
+    finals: dict[tuple[str, int, int], FinalHeard] = field(default_factory=dict)
+    servers: dict[str, datetime] = field(default_factory=dict)
+    audit: dict[int, AuditRow] = field(default_factory=dict)
+    versions: Versions = field(default_factory=Versions)
+
+    def copy(self) -> Kept:
+        """A copy that changes apart."""
+        return Kept(*(copy(getattr(self, name)) for name in self.__slots__))
+
+    def add(self, record: Record) -> None:  # noqa: C901 - one case a kind of record
+        """Take in a record of any kind."""
+        match record:
+            case SessionCreated():
+                _add(self.sessions, record.session_id, record)
+                for revoked in self.revocations.values():
+                    self._mark(record, revoked)
+            case StreamOpened():
+                _add(self.opened, (record.session_id, record.stream), record)
+            case FinalHeard():
+                _require(self.opened, (record.session_id, record.stream))
+                _add(self.finals, (record.session_id, record.stream, record.number), record)
+            case StreamMetered() | StreamClosed():
+                self._meter(record)
+            case Audited():
+                self._append(record)
+            case SigningKeyAdded() | SigningKeyRetired():
+                self._change_key(record)
+            case Revoked():
+                self._revoke(record)
+            case IdentityRemoved():
+                self._remove(record.identity)
+            case _:
+                self._replace(record)
+
+    def withdraw(self, key: StreamKey) -> None:
+        """Forget a stream that came to nothing."""
+        if any((final.session_id, final.stream) == key for final in self.finals.values()):
+            raise RecordRefusedError(f"stream {key[1]} of {key[0]} has finals")
+        for kept in (self.opened, self.metered, self.closed):
+            kept.pop(key, None)
+
+    def _meter(self, record: StreamMetered | StreamClosed) -> None:
+        key = (record.session_id, record.stream)
+        _require(self.opened, key)
+        amounts = (record.audio_ms, record.speech_ms, record.wall_ms, record.words)
+        self.metered[key] = StreamMetered(*key, *amounts)
+        if isinstance(record, StreamClosed):
+            self.closed[key] = record
+
+    def _append(self, record: Audited) -> None:
+        last = self.audit[len(self.audit)].hash if self.audit else FIRST_PREVIOUS
+        row: dict[str, Any] = {each.name: getattr(record, each.name) for each in fields(record)}
+        row |= {"seq": len(self.audit) + 1, "at": record.at.astimezone(UTC), "previous": last}
+        self.audit[row["seq"]] = AuditRow(**row, hash=digest(**row))
+
+    def _change_key(self, record: SigningKeyAdded | SigningKeyRetired) -> None:
+        self.versions = replace(self.versions, keys=self.versions.keys + 1)
+        if isinstance(record, SigningKeyAdded):
+            _add(self.signing_keys, record.kid, record)
+            return
+        _require(self.signing_keys, record.kid)
+        key = self.signing_keys[record.kid]
+        if key.retires_at is None or record.retires_at < key.retires_at:
+            self.signing_keys[record.kid] = replace(key, retires_at=record.retires_at)
+
+    def _revoke(self, record: Revoked) -> None:
+        self.versions = replace(self.versions, revocations=self.versions.revocations + 1)
+        key = (record.tenancy_id, record.scope, record.subject)
+        before = self.revocations.get(key, record)
+        self.revocations[key] = max(before, record, key=lambda each: each.revoked_at)
+        for session in self.sessions.values():
+            self._mark(session, record)
+
+    def _mark(self, session: SessionCreated, record: Revoked) -> None:
+        if session.tenancy_id == record.tenancy_id and self._is_taken(session, record):
+            self.revoked.setdefault(session.session_id, record.revoked_at)
+
+    def _is_taken(self, session: SessionCreated, record: Revoked) -> bool:
+        if record.scope == "session":
+            return session.session_id == record.subject
+        could_be_used = session.expires_at > record.revoked_at or self.is_live(session.session_id)
+        is_theirs = session.user_id == record.subject
+        is_before = session.issued_at < first_uncovered(record.revoked_at)
+        return is_theirs and is_before and could_be_used
+
+    def is_live(self, session_id: str) -> bool:
+        """Whether a stream of the session is open."""
+        return any(key[0] == session_id and key not in self.closed for key in self.opened)
+
+    def _remove(self, identity: Identity) -> None:
+        self.versions = replace(self.versions, identities=self.versions.identities + 1)
+        kept, key = self._place_of(identity)
+        if key not in kept:
+            raise RecordRefusedError(f"there is no {type(identity).__name__} {key}")
+        del kept[key]
+        if isinstance(identity, User):
+            self.api_keys = {k: it for k, it in self.api_keys.items() if it.user_id != key}
+            self.bearer_keys = {k: it for k, it in self.bearer_keys.items() if it.user_id != key}
+        self._check_references()
+
+    def _replace(self, identity: Identity) -> None:
+        self.versions = replace(self.versions, identities=self.versions.identities + 1)
+        kept, key = self._place_of(identity)
+        kept[key] = identity
+        self._check_references()
+
+    def _place_of(self, identity: Identity) -> tuple[dict[Any, Any], Any]:
+        if isinstance(identity, ApiKey):
+            return self.api_keys, (identity.user_id, identity.fingerprint)
+        return getattr(self, IDENTITIES[type(identity)]), identity.id
+
+    def _check_references(self) -> None:
+        """What a database's foreign keys hold."""
+        for kept in (self.compartments, self.users, self.groups, self.policies):
+            for identity in kept.values():
+                _require(self.tenancies, identity.tenancy_id)
+        for keys in (self.api_keys, self.bearer_keys):
+            for key in keys.values():
+                _require(self.users, key.user_id)
+
+
+def _add(kept: dict[Any, Any], key: object, record: Record) -> None:
+    if key in kept:
+        raise RecordRefusedError(f"{type(record).__name__} {key} is there already")
+    kept[key] = record
+
+
+def _require(kept: dict[Any, Any], key: object) -> None:
+    if key not in kept:
+        raise RecordRefusedError(f"{key} does not exist")
+
+
+def summary(kept: Kept, opened: StreamOpened) -> StreamSummary:
+    """One stream, with what it had so far."""
+    key = (opened.session_id, opened.stream)
+    closed = kept.closed.get(key)
+    used = kept.metered.get(key, StreamMetered(*key, 0, 0, 0, 0))
+    session = kept.sessions.get(opened.session_id)
+    finals = [final for final in kept.finals.values() if (final.session_id, final.stream) == key]
+    return StreamSummary(
+        session_id=opened.session_id,
+        stream=opened.stream,
+        tenancy_id=opened.tenancy_id,
+        compartment_id=opened.compartment_id,
+        user_id=opened.user_id,
+        engine=opened.engine,
+        opened_at=opened.opened_at,
+        closed_at=closed.closed_at if closed else None,
+        reason=closed.reason if closed else None,
+        audio_ms=used.audio_ms,
+        speech_ms=used.speech_ms,
+        wall_ms=used.wall_ms,
+        words=used.words,
+        finals=len(finals),
+        freeform_tags=dict(session.freeform_tags or {}) if session else {},
+    )
+
+
+def session_summary(kept: Kept, session: SessionCreated, now: datetime) -> SessionSummary:
+    """One session, as it stands at ``now``."""
+    streams = [key for key in kept.opened if key[0] == session.session_id]
+    return SessionSummary(
+        session_id=session.session_id,
+        tenancy_id=session.tenancy_id,
+        compartment_id=session.compartment_id,
+        user_id=session.user_id,
+        issued_at=session.issued_at,
+        expires_at=session.expires_at,
+        revoked_at=kept.revoked.get(session.session_id),
+        state=_state(kept, session, now),
+        streams=len(streams),
+        claims=session.claims,
+        freeform_tags=session.freeform_tags,
+        defined_tags=session.defined_tags,
+    )
+
+
+def _state(kept: Kept, session: SessionCreated, now: datetime) -> SessionState:
+    if session.session_id in kept.revoked:
+        return "REVOKED"
+    if kept.is_live(session.session_id):
+        return "LIVE"
+    if any(key[0] == session.session_id for key in kept.opened):
+        return "CLOSED"
+    return "EXPIRED" if session.expires_at <= now else "ISSUED"
+
+
+def is_chosen(it: SessionSummary, chosen: SessionFilter) -> bool:
+    """Whether a filter lets a session through."""
+    return (
+        (chosen.compartment_ids is None or it.compartment_id in chosen.compartment_ids)
+        and chosen.user_id in {None, it.user_id}
+        and chosen.session_id in {None, it.session_id}
+        and chosen.state in {None, it.state}
+        and (chosen.tag is None or (it.freeform_tags or {}).get(chosen.tag[0]) == chosen.tag[1])
+        and (chosen.issued_from is None or it.issued_at >= chosen.issued_from)
+        and (chosen.issued_before is None or it.issued_at < chosen.issued_before)
+    )
+
+
+def is_behind(it: SessionSummary, after: Place) -> bool:
+    """Whether a session belongs on the page after a place."""
+    issued_at, session_id = after
+    return it.issued_at < issued_at or (it.issued_at == issued_at and it.session_id > session_id)
+
+
+def has_ended_before(kept: Kept, session_id: str, moment: datetime) -> bool:
+    """Whether all streams of a session ended before a moment."""
+    keys = [key for key in kept.opened if key[0] == session_id]
+    return all(key in kept.closed and kept.closed[key].closed_at < moment for key in keys)
