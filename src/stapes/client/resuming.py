@@ -30,8 +30,8 @@ FRAME_MS = 1_000
 WINDOW_MS = 10_000
 """Audio that may be unacknowledged: a fast sender stays near the recogniser."""
 
-SETTLING_MS = 30_000
-"""Audio that is kept although finals account for it."""
+SETTLING_MS = 120_000
+"""Audio that is kept although finals account for it: more than the longest utterance lasts."""
 
 
 class Resuming:
@@ -64,7 +64,7 @@ class Resuming:
         self._audio = bytearray()
         self._start = self._accounted = self._written = 0
         self._finalized_ms = -1
-        self._requests: list[int] = []
+        self._cuts: set[int] = set()
         self._unasked: deque[int] = deque()
 
     # What the program wants
@@ -87,7 +87,7 @@ class Resuming:
     def request_final(self) -> int:
         """Ask for a final that covers all audio so far. Returns the position to wait for."""
         if not self.is_answered(self._end):
-            self._requests.append(self._end)
+            self._cuts.add(self._end)
             self._unasked.append(self._end)
         return self._end
 
@@ -137,7 +137,6 @@ class Resuming:
     def finalized(self, through_ms: int) -> None:
         """Finals account for all audio before ``through_ms``."""
         self._finalized_ms = max(self._finalized_ms, through_ms)
-        self._requests = [each for each in self._requests if not self.is_answered(each)]
 
     def heard(self, message: ResultMessage) -> Result | None:
         """A result came. None when it is empty or was told before.
@@ -177,7 +176,12 @@ class Resuming:
         return self._start + len(self._audio)
 
     def _take_up(self, message: Connect) -> None:
-        """Go on where the server asks for it; requests it cannot have seen are asked again."""
+        """Go on where the server asks for it.
+
+        Requests for a final that it cannot have seen are made again. A server that has forgotten
+        finals hears their audio again; it is asked to end each of them where it ended before, so
+        that the finals and their numbers are the same.
+        """
         if not isinstance(message, ResumableConnect) or message.session_id != self.session_id:
             raise ConnectionLostError(f"the server began another session; {self.loss()}")
         position = message.resume_from
@@ -190,7 +194,11 @@ class Resuming:
                 f"{self.loss()}"
             )
         self._written = position
-        self._unasked = deque(each for each in self._requests if each >= position)
+        self._unasked = deque(
+            cut
+            for cut in sorted(self._cuts)
+            if cut > position or (cut == position and not self.is_answered(cut))
+        )
 
     def loss(self) -> str:
         """One clause on what no final accounts for."""
@@ -225,7 +233,7 @@ class Resuming:
         if message.through_byte is None or not message.transcriptions[0].is_final:
             return
         self._accounted = min(max(self._accounted, message.through_byte), self._end)
-        self._requests = [each for each in self._requests if not self.is_answered(each)]
+        self._cuts.add(self._accounted)
         self._forget()
 
     def _forget(self) -> None:
@@ -238,6 +246,7 @@ class Resuming:
         if floor > self._start:
             del self._audio[: floor - self._start]
             self._start = floor
+            self._cuts = {cut for cut in self._cuts if cut >= floor}
 
     def _seconds(self, count: int) -> float:
         return self._encoding.bytes_to_ms(count) / 1000
