@@ -161,12 +161,16 @@ class CutsAndCrashes(RuleBasedStateMachine):
         if not self.books.is_answered(position):
             self.asked_at.add(position)
 
-    @rule()
+    @rule(sent=st.integers(0, 100), arrived=st.integers(0, 100), heard=st.integers(0, 30))
+    def flow(self, sent: int, arrived: int, heard: int) -> None:
+        for act, times in ((self.send, sent), (self.arrive, arrived), (self.hear, heard)):
+            for _ in range(times):
+                act()
+
     def send(self) -> None:
         if self.books.is_connected and (frame := self.books.next_frame()) is not None:
             self.upstream.append(frame)
 
-    @rule()
     def arrive(self) -> None:
         if self.upstream:
             self.server.take(self.upstream.popleft())
@@ -179,7 +183,6 @@ class CutsAndCrashes(RuleBasedStateMachine):
     def save(self) -> None:
         self.server.save()
 
-    @rule()
     def hear(self) -> None:
         if not self.books.is_connected or not self.server.outbox:
             return
@@ -189,7 +192,7 @@ class CutsAndCrashes(RuleBasedStateMachine):
         elif isinstance(heard := self.books.heard(message), Final):
             self.told.append(heard)
 
-    @rule(arrived=st.integers(0, 5))
+    @rule(arrived=st.integers(0, 60))
     def cut(self, arrived: int) -> None:
         """Some of what is on its way still arrives; the rest and all answers are lost."""
         for _ in range(min(arrived, len(self.upstream))):
@@ -198,9 +201,9 @@ class CutsAndCrashes(RuleBasedStateMachine):
         self.server.outbox.clear()
         self.books.lost()
 
-    @rule()
-    def crash(self) -> None:
-        self.cut(0)
+    @rule(arrived=st.integers(0, 60))
+    def crash(self, arrived: int) -> None:
+        self.cut(arrived)
         self.server.crash()
 
     @rule()
@@ -234,8 +237,8 @@ class CutsAndCrashes(RuleBasedStateMachine):
 
 
 CutsAndCrashes.TestCase.settings = settings(
-    max_examples=200,
-    stateful_step_count=60,
+    max_examples=300,
+    stateful_step_count=40,
     deadline=timedelta(seconds=5),
     suppress_health_check=[HealthCheck.too_slow],
 )
