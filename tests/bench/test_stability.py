@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from stapes.client.results import Final, Partial
-
 from bench.stability import Shown, first_shown_s, taken_back, utterances
+from stapes.client.results import Final, Partial
 from stapes.protocol.words import Word
 
 

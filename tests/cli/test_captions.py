@@ -6,9 +6,9 @@ import io
 import sys
 
 import pytest
-from stapes.client.results import Final, Partial
 
 from stapes.cli.captions import LineCaptions, LiveCaptions, captions_for
+from stapes.client.results import Final, Partial
 
 PARTIAL = Partial("one", 0, 1, 0, 1.0, ())
 FINAL = Final("one two", 0, 1, 0, 1.0, ())

@@ -6,10 +6,10 @@ import jiwer
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stapes.client.results import Final, Partial, Result
 
 from stapes.cli.captions import LineCaptions
 from stapes.cli.measures import Stopwatch, WordErrors, count_word_errors
+from stapes.client.results import Final, Partial, Result
 
 _TEXT = st.lists(st.sampled_from("abc"), max_size=12).map(" ".join)
 

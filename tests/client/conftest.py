@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -13,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from stapes.client.profile import Profile
 
 Behaviour = Callable[[ServerConnection], Awaitable[None]]
-Stand = Callable[[Behaviour], Awaitable[str]]
+Stand = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +31,8 @@ async def stand_in() -> AsyncIterator[Stand]:
     """Start a websocket server that behaves as told; gives its base URL."""
     async with AsyncExitStack() as stack:
 
-        async def start(behave: Behaviour) -> str:
-            server = await stack.enter_async_context(serve(behave, "127.0.0.1", 0))
+        async def start(behave: Behaviour, **options: Any) -> str:
+            server = await stack.enter_async_context(serve(behave, "127.0.0.1", 0, **options))
             return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
         yield start

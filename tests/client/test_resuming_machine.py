@@ -4,136 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import timedelta
-from itertools import pairwise
+from random import Random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from stapes.audio.encodings import Encoding
 from stapes.client.results import Final
-from stapes.client.resuming import SETTLING_MS, Resuming
-from stapes.errors import BufferOverflowError
-from stapes.protocol.extension import Finalized, NumberedResult, ResumableConnect
-from stapes.protocol.messages import Result, Token, Transcription
+from stapes.client.resuming import Resuming
+from stapes.errors import BufferOverflowError, ClientError, ConnectionLostError
+from stapes.protocol.extension import Finalized, ResumableConnect
+from stapes.protocol.messages import Connect, Result
+from tests.client.simulated import PAUSE, Server, result, spoken, uninterrupted
 
 # One byte is a second, so that the limits of time are small numbers of bytes.
 ENCODING = Encoding(1, "mulaw", 1)
-SETTLING_BYTES = ENCODING.ms_to_bytes(SETTLING_MS)
 BUFFER_BYTES = 4_000
-PAUSE = 0
-
-Sent = NumberedResult | Finalized
-
-
-class Server:
-    """Hears an utterance in every run of bytes up to a pause; forgets what it has not saved."""
-
-    def __init__(self) -> None:
-        self.audio = bytearray()
-        self.finals: list[NumberedResult] = []
-        self.saved = 0
-        self.outbox: deque[Sent] = deque()
-
-    @property
-    def through(self) -> int:
-        """All audio before it is in finals."""
-        return self.finals[-1].through_byte or 0 if self.finals else 0
-
-    @property
-    def saved_through(self) -> int:
-        """All audio before it is in finals that are saved."""
-        return self.finals[self.saved - 1].through_byte or 0 if self.saved else 0
-
-    def connect(self, last_result: int) -> ResumableConnect:
-        """A socket opens; the finals that the client lacks follow."""
-        self.outbox = deque(self.finals[last_result:])
-        return ResumableConnect(
-            session_id="s", resume_from=len(self.audio), results_from=len(self.finals) + 1
-        )
-
-    def take(self, frame: bytes | str) -> None:
-        """A frame arrives whole."""
-        if isinstance(frame, str):
-            self.cut(is_asked=True)
-            self.outbox.append(
-                Finalized(number=len(self.finals), through_ms=1000 * len(self.audio))
-            )
-            return
-        for byte in frame:
-            self.audio.append(byte)
-            if byte == PAUSE:
-                self.cut(is_asked=False)
-
-    def cut(self, *, is_asked: bool) -> None:
-        """End the utterance: a final, or an empty one that was asked for, which bears no number."""
-        heard = bytes(self.audio[self.through :])
-        text = spoken(heard)
-        number = len(self.finals) + (1 if text else 0)
-        final = result(text, self.through, len(self.audio), number, is_final=True)
-        if text:
-            self.finals.append(final)
-            while self.through - self.saved_through > SETTLING_BYTES:
-                self.saved += 1
-        if text or is_asked:
-            self.outbox.append(final)
-
-    def show(self) -> None:
-        """A partial of the utterance that is under way."""
-        if text := spoken(bytes(self.audio[self.through :])):
-            place = (self.through, len(self.audio), len(self.finals) + 1)
-            self.outbox.append(result(text, *place, is_final=False))
-
-    def save(self) -> None:
-        """Everything told so far will be remembered."""
-        self.saved = len(self.finals)
-
-    def crash(self) -> None:
-        """Only what was saved is left."""
-        del self.finals[self.saved :]
-        del self.audio[self.through :]
-
-
-def spoken(audio: bytes) -> str:
-    """What is heard in audio: its bytes that are no pause."""
-    return audio.replace(bytes([PAUSE]), b"").hex()
-
-
-def result(text: str, start: int, end: int, number: int, *, is_final: bool) -> NumberedResult:
-    """A result over the bytes from ``start`` to ``end``."""
-    word = Token(
-        token=text,
-        start_time_in_ms=1000 * start,
-        end_time_in_ms=1000 * end,
-        confidence=1.0,
-        type="WORD",
-    )
-    shown = Transcription(
-        transcription=text,
-        is_final=is_final,
-        start_time_in_ms=1000 * start,
-        end_time_in_ms=1000 * end,
-        trailing_silence=0,
-        confidence=1.0,
-        tokens=(word,) if text else (),
-    )
-    through = end if is_final else None
-    return NumberedResult(
-        session_id="s", transcriptions=(shown,), number=number, through_byte=through
-    )
-
-
-def uninterrupted(audio: bytes, asked_at: set[int]) -> list[tuple[str, int, int]]:
-    """Text, start and end of every utterance when nothing is ever cut."""
-    ends = {at + 1 for at, byte in enumerate(audio) if byte == PAUSE} | asked_at
-    places = list(pairwise(sorted({0, *ends})))
-    # An answer without words ends no utterance: the next one begins where the last final ended.
-    heard, begin = [], 0
-    for _, end in places:
-        if text := spoken(audio[begin:end]):
-            heard.append((text, begin, end))
-            begin = end
-    return heard
 
 
 class CutsAndCrashes(RuleBasedStateMachine):
@@ -141,16 +29,18 @@ class CutsAndCrashes(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.server = Server()
+        self.server = Server(ENCODING)
         self.books = Resuming(ENCODING, buffer_bytes=BUFFER_BYTES, is_acknowledged=False)
         self.upstream: deque[bytes | str] = deque()
         self.audio = bytearray()
         self.asked_at: set[int] = set()
         self.told: list[Final] = []
+        self.is_by_audio = True
         self.books.connected(self.server.connect(0))
 
-    @rule(audio=st.binary(max_size=40).map(lambda text: bytes(byte % 4 for byte in text)))
-    def speak(self, audio: bytes) -> None:
+    @rule(size=st.integers(1, 60), random=st.randoms(use_true_random=False))
+    def speak(self, size: int, random: Random) -> None:
+        audio = bytes(random.choices([PAUSE, 1, 2, 3], [1, 4, 4, 4], k=size))
         self.books.put(audio)
         self.audio += audio
 
@@ -178,6 +68,12 @@ class CutsAndCrashes(RuleBasedStateMachine):
     @rule()
     def show(self) -> None:
         self.server.show()
+
+    @rule()
+    def fall_silent(self) -> None:
+        """The wall clock ends an utterance, which nothing in the audio tells."""
+        self.server.cut(is_asked=False)
+        self.is_by_audio = False
 
     @rule()
     def save(self) -> None:
@@ -218,13 +114,17 @@ class CutsAndCrashes(RuleBasedStateMachine):
     @invariant()
     def nothing_is_told_twice_or_otherwise(self) -> None:
         heard = [(each.text, each.start_ms // 1000, each.end_ms // 1000) for each in self.told]
-        assert heard == uninterrupted(self.audio, self.asked_at)[: len(heard)]
+        through = heard[-1][2] if heard else 0
+        assert "".join(text for text, _, _ in heard) == spoken(self.audio[:through])
+        if self.is_by_audio:
+            assert heard == uninterrupted(self.audio, self.asked_at)[: len(heard)]
         assert self.told == self.books.finals
 
     def teardown(self) -> None:
         """At rest: everything that was said is told."""
         self.reconnect()
-        self.ask()
+        if len(self.audio) not in self.asked_at:
+            self.ask()
         for _ in range(10_000):
             self.send()
             self.arrive()
@@ -233,7 +133,7 @@ class CutsAndCrashes(RuleBasedStateMachine):
                 break
         assert self.books.is_answered(len(self.audio))
         self.nothing_is_told_twice_or_otherwise()
-        assert len(self.told) == len(uninterrupted(self.audio, self.asked_at))
+        assert "".join(final.text for final in self.told) == spoken(self.audio)
 
 
 CutsAndCrashes.TestCase.settings = settings(
@@ -245,23 +145,100 @@ CutsAndCrashes.TestCase.settings = settings(
 TestCutsAndCrashes = CutsAndCrashes.TestCase
 
 
-def test_audio_that_is_not_taken_changes_nothing() -> None:
-    """It can be put again when there is room."""
-    books = Resuming(ENCODING, buffer_bytes=10, is_acknowledged=False)
-    books.connected(Server().connect(0))
+def _books(buffer_bytes: int = BUFFER_BYTES) -> Resuming:
+    books = Resuming(ENCODING, buffer_bytes=buffer_bytes, is_acknowledged=False)
+    books.connected(ResumableConnect(session_id="s", resume_from=0, results_from=1))
+    return books
+
+
+def _send_all(books: Resuming) -> None:
+    while books.next_frame() is not None:
+        pass
+
+
+def test_audio_that_has_no_room_is_not_taken() -> None:
+    """While the server is away; what was taken before is still there."""
+    books = _books(buffer_bytes=10)
     books.lost()
     books.put(bytes(10))
-    try:
+    with pytest.raises(BufferOverflowError, match=r"10\.0 s of audio wait .* 1\.0 s more"):
         books.put(b"\1")
-    except BufferOverflowError:
-        assert books.unsent_bytes == 10
-    else:
-        raise AssertionError
+    assert books.unsent_bytes == 10
+
+
+def test_half_of_the_buffer_is_free_when_the_server_goes() -> None:
+    """However long nothing was said, so that no final accounts for any audio."""
+    books = _books(buffer_bytes=10)
+    for _ in range(10):
+        books.put(bytes(3))
+        _send_all(books)
+    books.lost()
+    books.put(bytes(5))
+    with pytest.raises(BufferOverflowError):
+        books.put(bytes(1))
+
+
+def test_audio_that_is_not_kept_cannot_be_sent_again() -> None:
+    """The error says how much is missing."""
+    books = _books(buffer_bytes=10)
+    books.put(bytes(30))
+    _send_all(books)
+    books.lost()
+    with pytest.raises(ConnectionLostError, match=r"25\.0 s of audio that are not kept"):
+        books.connected(ResumableConnect(session_id="s", resume_from=0, results_from=1))
+
+
+def test_audio_is_kept_until_it_is_sent() -> None:
+    """Though it is more than the buffer holds: while the server is there, the sender waits."""
+    books = _books(buffer_bytes=10)
+    books.put(bytes(range(30)))
+    frames = iter(books.next_frame, None)
+    assert b"".join(frame for frame in frames if isinstance(frame, bytes)) == bytes(range(30))
+
+
+def test_acknowledgements_open_the_window() -> None:
+    """Ten seconds may be on their way."""
+    books = Resuming(ENCODING, buffer_bytes=BUFFER_BYTES, is_acknowledged=True)
+    books.connected(ResumableConnect(session_id="s", resume_from=0, results_from=1))
+    books.put(bytes(30))
+    assert [books.next_frame() for _ in range(11)] == [bytes(1)] * 10 + [None]
+    books.acknowledged(1)
+    assert books.next_frame() == bytes(1)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Connect(session_id="s"),
+        ResumableConnect(session_id="other", resume_from=0, results_from=1),
+    ],
+)
+def test_another_session_is_no_resume(message: Connect) -> None:
+    """By its name, or by a server that does not know how."""
+    books = _books()
+    books.lost()
+    with pytest.raises(ConnectionLostError, match="another session"):
+        books.connected(message)
+
+
+def test_nonsense_of_the_server_is_told() -> None:
+    """Audio that was never said, finals that are left out or have no number."""
+    books = _books()
+    with pytest.raises(ClientError, match="from byte 1 of 0"):
+        books.connected(ResumableConnect(session_id="s", resume_from=1, results_from=1))
+    with pytest.raises(ClientError, match="final 2 after 0"):
+        books.heard(result("a", 0, 0, 2, 0))
+    with pytest.raises(ClientError, match="without its place"):
+        books.heard(result("a", 0, 0, 1, 0).model_copy(update={"number": None}))
 
 
 def test_plain_results_need_no_numbers() -> None:
-    """Every final is new."""
+    """Every final is new, and its time says how far it goes."""
     books = Resuming(ENCODING, buffer_bytes=10, is_acknowledged=False)
-    shown = result("a", 0, 5, 1, is_final=True).transcriptions
-    for _ in range(2):
-        assert books.heard(Result(session_id="s", transcriptions=shown)) is not None
+    books.connected(Connect(session_id="s"))
+    books.put(bytes(5))
+    position = books.request_final()
+    shown = result("a", 0, 5000, 1, 5).transcriptions
+    assert books.heard(Result(session_id="s", transcriptions=shown)) is not None
+    assert books.heard(Result(session_id="s", transcriptions=shown)) is not None
+    assert books.is_answered(position)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 
 from stapes.audio.encodings import Encoding
-from stapes.client.results import Final, Result, result_of
+from stapes.client.results import Final, Partial, Result, result_of
 from stapes.errors import BufferOverflowError, ClientError, ConnectionLostError
 from stapes.protocol.extension import NumberedResult, ResumableConnect
 from stapes.protocol.messages import Connect, SendFinalResult
@@ -144,11 +144,11 @@ class Resuming:
         Raises `ClientError` when finals are missing before it.
         """
         result = result_of(message.transcriptions[0])
-        if isinstance(message, NumberedResult) and not self._is_next(message, result):
-            return None
-        if isinstance(result, Final):
-            self._account(message, result)
-        if not result.text:
+        if isinstance(message, NumberedResult):
+            is_new = self._is_new(message, result)
+        else:
+            is_new = self._is_new_by_time(result)
+        if not is_new or not result.text:
             return None
         if isinstance(result, Final):
             self.finals.append(result)
@@ -180,7 +180,7 @@ class Resuming:
 
         Requests for a final that it cannot have seen are made again. A server that has forgotten
         finals hears their audio again; it is asked to end each of them where it ended before, so
-        that the finals and their numbers are the same.
+        that none reaches from what was told into what was not.
         """
         if not isinstance(message, ResumableConnect) or message.session_id != self.session_id:
             raise ConnectionLostError(f"the server began another session; {self.loss()}")
@@ -193,6 +193,7 @@ class Resuming:
                 f"the server asks for {short_s:.1f} s of audio that are not kept any more; "
                 f"{self.loss()}"
             )
+        self.last_result = min(self.last_result, message.results_from - 1)
         self._written = position
         self._unasked = deque(
             cut
@@ -204,37 +205,35 @@ class Resuming:
         """One clause on what no final accounts for."""
         return f"{self.open_s:.1f} s of audio have no final"
 
-    def _is_next(self, message: NumberedResult, result: Result) -> bool:
-        """Whether a result is new. An empty final may bear the number of the one before it."""
-        if isinstance(result, Final) and message.number is None:
-            raise ClientError("the server sent a final without a number")
-        if message.number is None:
-            return True
+    def _is_new(self, message: NumberedResult, result: Result) -> bool:
+        """Whether a result goes beyond what is accounted for; then a final accounts for more.
+
+        The place decides and not the number: a server that forgot finals may number anew.
+        """
+        if isinstance(result, Partial):
+            return result.end_ms > self._encoding.bytes_to_ms(self._accounted)
+        if message.number is None or message.through_byte is None:
+            raise ClientError("the server sent a final without its place")
         if message.number > self.last_result + 1:
             raise ClientError(
-                f"the server sent result {message.number} after {self.last_result}: "
+                f"the server sent final {message.number} after {self.last_result}: "
                 "those between are lost"
             )
-        if message.number <= self.last_result:
-            self._note_through(message)
+        self.last_result = message.number
+        if message.through_byte <= self._accounted:
             return False
-        return True
-
-    def _account(self, message: ResultMessage, final: Final) -> None:
-        if isinstance(message, NumberedResult):
-            self.last_result = message.number or self.last_result
-            self._note_through(message)
-        else:
-            through_ms = final.end_ms + final.trailing_silence_ms
-            self._accounted = max(self._accounted, self._encoding.ms_to_bytes(through_ms))
-            self.finalized(through_ms)
-
-    def _note_through(self, message: NumberedResult) -> None:
-        if message.through_byte is None or not message.transcriptions[0].is_final:
-            return
-        self._accounted = min(max(self._accounted, message.through_byte), self._end)
+        self._accounted = min(message.through_byte, self._end)
         self._cuts.add(self._accounted)
         self._forget()
+        return True
+
+    def _is_new_by_time(self, result: Result) -> bool:
+        """Without numbers every result is new; the times of finals say how far they go."""
+        if isinstance(result, Final):
+            through_ms = result.end_ms + result.trailing_silence_ms
+            self._accounted = max(self._accounted, self._encoding.ms_to_bytes(through_ms))
+            self.finalized(through_ms)
+        return True
 
     def _forget(self) -> None:
         """Let go of audio that is not needed any more; what was not sent always is."""
