@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.asyncio.server import ServerConnection, serve
 
+from stapes import samples
 from stapes.client.profile import Profile
 
 Behaviour = Callable[[ServerConnection], Awaitable[None]]
@@ -24,6 +26,14 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     key_file = tmp_path_factory.mktemp("profile") / "key.pem"
     key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return Profile("DEFAULT", "ocid1.user.oc1..u", "ocid1.tenancy.oc1..t", "aa:bb", key_file, "c")
+
+
+@pytest.fixture(scope="session")
+def speech() -> bytes:
+    """Bundled speech of some seconds, 16 kHz s16le."""
+    with wave.open(str(samples.load("short").path)) as file:
+        frames: bytes = file.readframes(file.getnframes())
+        return frames
 
 
 @pytest.fixture

@@ -84,8 +84,8 @@ class CutsAndCrashes(RuleBasedStateMachine):
             return
         message = self.server.outbox.popleft()
         if isinstance(message, Finalized):
-            self.books.finalized(message.through_ms)
-        elif isinstance(heard := self.books.heard(message), Final):
+            return
+        if isinstance(heard := self.books.heard(message), Final):
             self.told.append(heard)
 
     @rule(arrived=st.integers(0, 60))

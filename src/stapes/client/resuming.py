@@ -1,8 +1,8 @@
 """One session across any number of sockets: what was sent, what is accounted for, what was heard.
 
 Pure: no socket and no clock. The caller tells it what the program wants (`put`, `request_final`)
-and what the network does (`connected`, `lost`, `heard`, `acknowledged`, `finalized`), and fetches
-with `next_frame` what has to go out.
+and what the network does (`connected`, `lost`, `heard`, `acknowledged`), and fetches with
+`next_frame` what has to go out.
 
 Audio is a timeline of bytes from 0. Everything here is a position on it::
 
@@ -93,8 +93,9 @@ class Resuming:
 
     def is_answered(self, position: int) -> bool:
         """Whether finals account for all audio before ``position``."""
-        is_finalized = self._finalized_ms >= self._encoding.bytes_to_ms(position)
-        return is_finalized or (self.is_resumable and self._accounted >= position)
+        if self.is_resumable:
+            return self._accounted >= position
+        return self._finalized_ms >= self._encoding.bytes_to_ms(position)
 
     @property
     def unsent_bytes(self) -> int:
@@ -133,10 +134,6 @@ class Resuming:
     def acknowledged(self, length: int) -> None:
         """The server has taken ``length`` bytes more."""
         self._unacknowledged_bytes -= length
-
-    def finalized(self, through_ms: int) -> None:
-        """Finals account for all audio before ``through_ms``."""
-        self._finalized_ms = max(self._finalized_ms, through_ms)
 
     def heard(self, message: ResultMessage) -> Result | None:
         """A result came. None when it is empty or was told before.
@@ -232,16 +229,17 @@ class Resuming:
         if isinstance(result, Final):
             through_ms = result.end_ms + result.trailing_silence_ms
             self._accounted = max(self._accounted, self._encoding.ms_to_bytes(through_ms))
-            self.finalized(through_ms)
+            self._finalized_ms = max(self._finalized_ms, through_ms)
         return True
 
     def _forget(self) -> None:
-        """Let go of audio that is not needed any more; what was not sent always is."""
+        """Let go of audio that is not needed any more; what the server has not taken always is."""
         if not self.is_connected:
             return
         settled = self._accounted - self._encoding.ms_to_bytes(SETTLING_MS)
         oldest = max(settled, self._end - self._buffer_bytes // 2)
-        floor = min(oldest, self._written) if self.is_resumable else self._written
+        taken = self._written - (self._unacknowledged_bytes if self._window_bytes else 0)
+        floor = min(oldest, taken) if self.is_resumable else self._written
         if floor > self._start:
             del self._audio[: floor - self._start]
             self._start = floor

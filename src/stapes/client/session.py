@@ -208,7 +208,7 @@ class Session:
             case AckAudio():
                 self._ledger.acknowledged(message.details.length)
             case Finalized():
-                self._ledger.finalized(message.through_ms)
+                pass  # the final before it has told how far it goes
             case LimitWarning():
                 self.warning = message
             case GoAway():
