@@ -16,12 +16,13 @@ from stapes.client.results import Final
 from stapes.client.resuming import Resuming
 from stapes.errors import BufferOverflowError, ClientError, ConnectionLostError
 from stapes.protocol.extension import Finalized, ResumableConnect
-from stapes.protocol.messages import Connect, Result
+from stapes.protocol.messages import Connect, Result, SendFinalResult
 from tests.client.simulated import PAUSE, Server, result, spoken, uninterrupted
 
 # One byte is a second, so that the limits of time are small numbers of bytes.
 ENCODING = Encoding(1, "mulaw", 1)
 BUFFER_BYTES = 4_000
+SEND_FINAL = SendFinalResult().encode()
 
 
 class CutsAndCrashes(RuleBasedStateMachine):
@@ -115,9 +116,9 @@ class CutsAndCrashes(RuleBasedStateMachine):
     def nothing_is_told_twice_or_otherwise(self) -> None:
         heard = [(each.text, each.start_ms // 1000, each.end_ms // 1000) for each in self.told]
         through = heard[-1][2] if heard else 0
-        assert "".join(text for text, _, _ in heard) == spoken(self.audio[:through])
+        assert "".join(text for text, _, _ in heard) == spoken(bytes(self.audio[:through]))
         if self.is_by_audio:
-            assert heard == uninterrupted(self.audio, self.asked_at)[: len(heard)]
+            assert heard == uninterrupted(bytes(self.audio), self.asked_at)[: len(heard)]
         assert self.told == self.books.finals
 
     def teardown(self) -> None:
@@ -133,7 +134,7 @@ class CutsAndCrashes(RuleBasedStateMachine):
                 break
         assert self.books.is_answered(len(self.audio))
         self.nothing_is_told_twice_or_otherwise()
-        assert "".join(final.text for final in self.told) == spoken(self.audio)
+        assert "".join(final.text for final in self.told) == spoken(bytes(self.audio))
 
 
 CutsAndCrashes.TestCase.settings = settings(
@@ -204,6 +205,22 @@ def test_acknowledgements_open_the_window() -> None:
     assert [books.next_frame() for _ in range(11)] == [bytes(1)] * 10 + [None]
     books.acknowledged(1)
     assert books.next_frame() == bytes(1)
+
+
+def test_requests_that_were_not_answered_are_made_again() -> None:
+    """At their place in the audio; unless the server has taken audio that came after them."""
+    books = _books()
+    books.put(bytes(2))
+    books.request_final()
+    _send_all(books)
+    for resume_from, frames in ((1, [bytes(1), SEND_FINAL]), (2, [SEND_FINAL])):
+        books.lost()
+        books.connected(ResumableConnect(session_id="s", resume_from=resume_from, results_from=1))
+        assert list(iter(books.next_frame, None)) == frames
+    books.put(bytes(1))
+    books.lost()
+    books.connected(ResumableConnect(session_id="s", resume_from=3, results_from=1))
+    assert books.next_frame() is None
 
 
 @pytest.mark.parametrize(
