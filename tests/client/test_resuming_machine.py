@@ -223,6 +223,21 @@ def test_requests_that_were_not_answered_are_made_again() -> None:
     assert books.next_frame() is None
 
 
+def test_forgotten_finals_end_where_they_ended() -> None:
+    """Whatever ended them before; they are not told again, and those after them are."""
+    books = _books()
+    books.put(b"\1\2\3")
+    _send_all(books)
+    assert books.heard(result("0102", 0, 2000, 1, 2)) is not None
+    books.lost()
+    books.connected(ResumableConnect(session_id="s", resume_from=0, results_from=1))
+    assert list(iter(books.next_frame, None)) == [b"\1", b"\2", SEND_FINAL, b"\3"]
+    assert books.heard(result("01", 0, 1000, 1, None)) is None
+    assert books.heard(result("01", 0, 1000, 1, 1)) is None
+    assert books.heard(result("02", 1000, 2000, 2, 2)) is None
+    assert books.heard(result("03", 2000, 3000, 3, 3)) is not None
+
+
 @pytest.mark.parametrize(
     "message",
     [

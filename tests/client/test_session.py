@@ -31,8 +31,13 @@ from stapes import (
     connect,
     mint_token,
     read_profile,
+    samples,
 )
 from stapes.audio.encodings import parse_encoding
+from stapes.cli import listening
+from stapes.cli.captions import LineCaptions
+from stapes.client.connecting import DEFAULT_ENCODING
+from stapes.client.files import file_source
 from stapes.client.resuming import WINDOW_MS
 from stapes.protocol.messages import AckAudio, AckDetails
 from stapes.protocol.params import split_query
@@ -303,6 +308,23 @@ async def test_finalize_returns_when_all_is_final(open_front: Any) -> None:
                 await session.finalize()
                 assert len(session.finals) == number
     assert session.transcript == "01 02 03"
+
+
+async def test_transcribing_a_file_survives_cuts(open_front: Any, profile: Profile) -> None:
+    """At full speed, with what the command prints from."""
+    front = Front(Server(parse_encoding(DEFAULT_ENCODING)), cuts=[30_000, 1, 50_000])
+    url = await open_front(front)
+    server = listening.Server(url, profile, "c")
+    source = file_source(samples.load("short").path)
+    captions = LineCaptions(finals=False)
+    async with asyncio.timeout(DEADLINE_S):
+        heard = await listening.listen(server, TOKEN, source, {}, captions, fast=True)
+    audio = b"".join(source.chunks())
+    assert bytes(front.server.audio) == audio
+    assert [(each.text, each.start_ms) for each in heard.finals] == [
+        (text, start // 32) for text, start, _ in uninterrupted(audio, {len(audio)})
+    ]
+    assert heard.duration_ms == len(audio) // 32
 
 
 # Sessions with a server that speaks no extension
