@@ -13,16 +13,11 @@ from datetime import UTC, datetime
 from secrets import token_hex
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stapes.errors import (
-    ApiError,
-    CannotParseRequestError,
     InvalidatedRetryTokenError,
     InvalidParameterError,
-    MissingParameterError,
     StoreError,
 )
 from stapes.identity.access import require
@@ -37,6 +32,7 @@ from stapes.server.accounting import unrecordable
 from stapes.server.authentication import Caller, new_session_id, verify_request
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import LONGEST_RETRY_TOKEN, token_operation
+from stapes.server.parsing import parse_body
 from stapes.store.port import Audited, SessionCreated
 from stapes.tokens.limits import Limits, parse_limits
 from stapes.tokens.minting import claims, mint
@@ -93,26 +89,10 @@ class Shortcut:
 def parse_details(body: bytes) -> CreateRealtimeSessionTokenDetails:
     """The request's body.
 
-    Raises `CannotParseRequestError` when it is no JSON object; `MissingParameterError` and
-    `InvalidParameterError`, which name the field.
+    Raises `stapes.errors.CannotParseRequestError` when it is no JSON object;
+    `stapes.errors.MissingParameterError` and `InvalidParameterError`, which name the field.
     """
-    try:
-        return CreateRealtimeSessionTokenDetails.model_validate_json(
-            body, by_alias=True, by_name=False
-        )
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False)[0]
-        raise _in_our_words(fault) from None
-
-
-def _in_our_words(fault: ErrorDetails) -> ApiError:
-    if not fault["loc"]:
-        return CannotParseRequestError(fault["type"])
-    name = str(fault["loc"][0])
-    # As everywhere in OCI's API, null says that a field was not given.
-    if fault["type"] == "missing" or (name == "compartmentId" and fault["input"] is None):
-        return MissingParameterError(f"{name} is required.")
-    return InvalidParameterError(f"{name} {_ALLOWED[name]}.")
+    return parse_body(CreateRealtimeSessionTokenDetails, body, _ALLOWED)
 
 
 def parse_retry_token(sent: str | None) -> str | None:
@@ -154,6 +134,7 @@ def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> SessionCreat
     except StoreError as error:
         raise unrecordable(error) from error
     deployment.retries.remember(issued)
+    deployment.metrics.tokens_minted.inc()
     return issued
 
 
@@ -162,6 +143,7 @@ def _new(
 ) -> SessionCreated:
     settings, caller, details = deployment.settings, asked.caller, asked.details
     session_id = new_session_id()
+    issued_at = date_of_issue(deployment.known.revocations, caller.tenancy_id, caller.user_id, now)
     made = claims(
         session_id=session_id,
         tenancy_id=caller.tenancy_id,
@@ -170,7 +152,7 @@ def _new(
         jti=token_hex(16),
         issuer=settings.token_issuer,
         audience=settings.token_audience,
-        now=date_of_issue(deployment.known.revocations, caller.tenancy_id, caller.user_id, now),
+        now=issued_at,
         ttl_s=settings.token_ttl_s,
         limits=limits,
     )
@@ -180,7 +162,7 @@ def _new(
         compartment_id=details.compartment_id,
         user_id=caller.user_id,
         kid=deployment.signing_key(now).kid,
-        issued_at=now,
+        issued_at=issued_at,
         expires_at=datetime.fromtimestamp(made["exp"], UTC),
         claims=made,
         freeform_tags=details.freeform_tags,
