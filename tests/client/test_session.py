@@ -38,6 +38,7 @@ from stapes.cli import listening
 from stapes.cli.captions import LineCaptions
 from stapes.client.connecting import DEFAULT_ENCODING
 from stapes.client.files import file_source
+from stapes.client.profile import Server as ServerOf
 from stapes.client.resuming import WINDOW_MS
 from stapes.protocol.messages import AckAudio, AckDetails
 from stapes.protocol.params import split_query
@@ -314,7 +315,7 @@ async def test_transcribing_a_file_survives_cuts(open_front: Any, profile: Profi
     """At full speed, with what the command prints from."""
     front = Front(Server(parse_encoding(DEFAULT_ENCODING)), cuts=[30_000, 1, 50_000])
     url = await open_front(front)
-    server = listening.Server(url, profile, "c")
+    server = ServerOf(url, profile, "c")
     source = file_source(samples.load("short").path)
     captions = LineCaptions(finals=False)
     async with asyncio.timeout(DEADLINE_S):
