@@ -66,14 +66,18 @@ from stapes.protocol.events import (
     TokenOffered,
     UtteranceArrived,
 )
+from stapes.protocol.extension import (
+    Finalized,
+    GoAway,
+    LimitWarning,
+    NumberedResult,
+    ResumableConnect,
+)
 from stapes.protocol.messages import (
     AckAudio,
     AckDetails,
     Connect,
     ErrorMessage,
-    Finalized,
-    GoAway,
-    LimitWarning,
     Result,
     Transcription,
     is_final_requested,
@@ -245,7 +249,7 @@ def _connected(session: Session) -> Connect:
     assert session.session_id is not None
     if not session.is_extended:
         return Connect(session_id=session.session_id)
-    return Connect(
+    return ResumableConnect(
         session_id=session.session_id,
         resume_from=session.audio_bytes,
         results_from=session.results_from,
@@ -300,10 +304,8 @@ def _warn(session: Session, left_ms: int) -> Step:
     due = [left_s for left_s in WARNINGS_S if left_ms <= left_s * 1000]
     if not session.is_extended or not due or min(due) == session.warned_s:
         return session, []
-    assert session.session_id is not None
     error = SessionLimitError()
     warning = LimitWarning(
-        session_id=session.session_id,
         code=error.status,
         message=f"{error.code}: {error.public}",
         seconds_left=left_ms // 1000,
@@ -377,10 +379,8 @@ def _save(session: Session, final: Numbered, checkpoint: Checkpoint | None) -> S
 def _finalized(session: Session) -> list[Effect]:
     if not session.is_extended:
         return []
-    assert session.session_id is not None
-    message = Finalized(
-        session_id=session.session_id, number=session.finals, through_ms=audio_ms(session)
-    )
+    through_ms = session.params.encoding.bytes_to_ms(session.through_byte)
+    message = Finalized(number=session.finals, through_ms=through_ms)
     return [Send(message)]
 
 
@@ -389,7 +389,7 @@ def _numbered(session: Session, final: Numbered) -> Result:
     assert session.session_id is not None
     if not session.is_extended:
         return _result(session, final.transcription)
-    return Result(
+    return NumberedResult(
         session_id=session.session_id,
         transcriptions=(final.transcription,),
         number=final.number,
@@ -497,8 +497,7 @@ def _send_away(session: Session, event: DrainRequested, now_ms: int) -> Step:
         return session, []
     if session.is_away:
         return _move(session, Moved(), now_ms)
-    assert session.session_id is not None
-    message = GoAway(session_id=session.session_id, reconnect_within_ms=event.reconnect_within_ms)
+    message = GoAway(reconnect_within_ms=event.reconnect_within_ms)
     return replace(session, is_leaving=True), [Send(message)]
 
 
@@ -647,8 +646,11 @@ def _ack(session: Session, offset: int, length: int) -> AckAudio:
 
 def _result(session: Session, shown: Transcription) -> Result:
     assert session.session_id is not None
-    number = session.finals + 1 if session.is_extended else None
-    return Result(session_id=session.session_id, transcriptions=(shown,), number=number)
+    if not session.is_extended:
+        return Result(session_id=session.session_id, transcriptions=(shown,))
+    return NumberedResult(
+        session_id=session.session_id, transcriptions=(shown,), number=session.finals + 1
+    )
 
 
 Rule = Callable[[Session, Any, int], Step]
