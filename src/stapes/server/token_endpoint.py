@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from secrets import token_hex
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stapes.errors import (
     ApiError,
@@ -34,9 +34,10 @@ from stapes.protocol.resources import (
     RealtimeSessionToken,
 )
 from stapes.server.accounting import unrecordable
-from stapes.server.authentication import Caller, new_session_id, verify_request
+from stapes.server.authentication import Caller, Sent, new_session_id, sent_by, verify_sent
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import LONGEST_RETRY_TOKEN, token_operation
+from stapes.server.refusals import Answer
 from stapes.store.port import Audited, SessionCreated
 from stapes.tokens.limits import Limits, parse_limits
 from stapes.tokens.minting import claims, mint
@@ -56,38 +57,33 @@ router = APIRouter()
 @router.post(PATH, **token_operation())
 async def create_realtime_session_token(request: Request) -> Response:
     """Create a session and the token that authenticates it."""
-    deployment: Deployment = request.app.state.deployment
-    body = await request.body()
-    caller = verify_request(deployment, request, body)
+    sent = sent_by(request, await request.body())
+    answer = create_token(request.app.state.deployment, sent)
+    response = Response(answer.body, answer.status)
+    response.raw_headers = answer.headers
+    return response
+
+
+def create_token(deployment: Deployment, sent: Sent) -> Answer:
+    """Create a session and answer with the token that authenticates it, and with its etag.
+
+    Raises `stapes.errors.ApiError`.
+    """
+    body = sent.body
     asked = _Asked(
-        caller=caller,
+        caller=verify_sent(deployment, sent),
         details=parse_details(body),
-        retry_token=parse_retry_token(request.headers.get("opc-retry-token")),
+        retry_token=parse_retry_token(sent.header(b"opc-retry-token")),
         body_sha256=hashlib.sha256(body).hexdigest(),
     )
     issued = _issue(deployment, asked, datetime.now(UTC))
     answer = _resource(deployment, issued).to_json().encode()
-    etag = f'"{hashlib.sha256(answer).hexdigest()[:32]}"'
-    return Response(answer, media_type="application/json", headers={"etag": etag})
-
-
-class Shortcut:
-    """ASGI middleware that takes this operation past the router and everything around it.
-
-    It is the one operation that is asked for thousands of times a second, and routing costs as
-    much as its cryptography. Errors pass to `stapes.server.refusals.Answers`, which is around it.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection (ASGI 3)."""
-        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
-            response = await create_realtime_session_token(Request(scope, receive))
-            await response(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+    headers = [
+        (b"etag", b'"%s"' % hashlib.sha256(answer).hexdigest()[:32].encode()),
+        (b"content-length", b"%d" % len(answer)),
+        (b"content-type", b"application/json"),
+    ]
+    return Answer(HTTPStatus.OK, headers, answer)
 
 
 def parse_details(body: bytes) -> CreateRealtimeSessionTokenDetails:
