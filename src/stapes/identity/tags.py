@@ -16,6 +16,8 @@ LONGEST_KEY = 100
 LONGEST_VALUE = 256
 MOST_BYTES = 5 * 1024
 
+_encode = json.JSONEncoder(default=dict, ensure_ascii=False, separators=(",", ":")).encode
+
 Freeform = Mapping[str, object]
 Defined = Mapping[str, Mapping[str, object]]
 
@@ -71,8 +73,7 @@ def _check_counts(freeform: Freeform, defined: Defined) -> None:
     if sum(len(tags) for tags in defined.values()) > MOST_DEFINED:
         raise InvalidParameterError(f"definedTags: at most {MOST_DEFINED} are allowed")
     tags = {"freeformTags": freeform, "definedTags": defined}
-    text = json.dumps(tags, default=dict, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode("utf-8")) > MOST_BYTES:
+    if len(_encode(tags).encode("utf-8")) > MOST_BYTES:
         raise InvalidParameterError(
             f"freeformTags and definedTags: at most {MOST_BYTES} bytes of JSON are allowed"
         )

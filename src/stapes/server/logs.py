@@ -6,8 +6,10 @@ by name here as well, should a call site ever forget.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO
 
@@ -34,6 +36,22 @@ WITHHELD = frozenset(
     }
 )
 _QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets", "alembic")
+
+
+_encode = json.JSONEncoder(default=repr).encode
+
+
+def stamp(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Say who speaks how loudly and when, as structlog's own processors would, in one go."""
+    event["level"] = "error" if method == "exception" else method
+    event["logger"] = logger.name
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return event
+
+
+def render(_: WrappedLogger, __: str, event: EventDict) -> str:
+    """One line of JSON."""
+    return _encode(event)
 
 
 def withhold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -70,7 +88,7 @@ def configure(level: str) -> None:
     # Our own lines do not take the way through the standard library: it costs more than verifying
     # a signature.
     structlog.configure(
-        processors=[*shared, *_rendering(sys.stderr.isatty())],
+        processors=[stamp, withhold, *_rendering(sys.stderr.isatty())],
         logger_factory=partial(_Lines, sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
@@ -97,4 +115,4 @@ def _rendering(terminal: bool) -> list[Any]:
     if terminal:
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, render]

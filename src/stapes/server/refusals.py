@@ -52,7 +52,9 @@ def request_id(sent: str | None) -> str:
 
     Of what the client sent, only printable ASCII without spaces is repeated, 128 characters of it.
     """
-    client = "".join(c for c in sent or "" if "!" <= c <= "~")[:LONGEST_CLIENT_ID]
+    if sent is None:
+        return new_id()
+    client = "".join(c for c in sent if "!" <= c <= "~")[:LONGEST_CLIENT_ID]
     return f"{client}/{new_id()}/{new_id()}" if client else new_id()
 
 

@@ -69,13 +69,11 @@ def create_token(deployment: Deployment, sent: Sent) -> Answer:
 
     Raises `stapes.errors.ApiError`.
     """
-    body = sent.body
-    asked = _Asked(
-        caller=verify_sent(deployment, sent),
-        details=parse_details(body),
-        retry_token=parse_retry_token(sent.header(b"opc-retry-token")),
-        body_sha256=hashlib.sha256(body).hexdigest(),
-    )
+    caller = verify_sent(deployment, sent)
+    details = parse_details(sent.body)
+    retry_token = parse_retry_token(sent.header(b"opc-retry-token"))
+    body_sha256 = None if retry_token is None else hashlib.sha256(sent.body).hexdigest()
+    asked = _Asked(caller, details, retry_token, body_sha256)
     issued = _issue(deployment, asked, datetime.now(UTC))
     answer = _resource(deployment, issued).to_json().encode()
     headers = [
@@ -127,7 +125,7 @@ class _Asked:
     caller: Caller
     details: CreateRealtimeSessionTokenDetails
     retry_token: str | None
-    body_sha256: str
+    body_sha256: str | None
 
 
 def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> SessionCreated:
@@ -182,7 +180,7 @@ def _new(
         freeform_tags=details.freeform_tags,
         defined_tags=details.defined_tags,
         retry_token=asked.retry_token,
-        body_sha256=asked.body_sha256 if asked.retry_token else None,
+        body_sha256=asked.body_sha256,
         server_id=deployment.server_id,
     )
 

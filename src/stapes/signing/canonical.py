@@ -52,7 +52,9 @@ def field_value(fields: Fields, name: str) -> str:
     value = fields.get(name)
     if value is None:
         raise MalformedSignatureError(f"{name} is missing or repeated")
-    return _printable(name, value).strip(" ")
+    if value.isascii() and value.isprintable():  # as `_printable`, which costs a call
+        return value.strip(" ")
+    raise _unsignable(name)
 
 
 def required_names(method: str) -> tuple[str, ...]:
@@ -66,9 +68,9 @@ def signing_string(names: Iterable[str], method: str, target: str, fields: Field
     ``target`` is the raw path and query. Raises `MalformedSignatureError` as `field_value` does.
     """
     own = f"{method.lower()} {_printable(REQUEST_TARGET, target)}"
-    lines = (
+    lines = [
         f"{name}: {own if name == REQUEST_TARGET else field_value(fields, name)}" for name in names
-    )
+    ]
     return "\n".join(lines).encode("ascii")
 
 
@@ -112,6 +114,10 @@ def format_date(moment: datetime) -> str:
 
 
 def _printable(name: str, value: str) -> str:
-    if not (value.isascii() and value.isprintable()):
-        raise MalformedSignatureError(f"{name} has characters that cannot be signed")
-    return value
+    if value.isascii() and value.isprintable():
+        return value
+    raise _unsignable(name)
+
+
+def _unsignable(name: str) -> MalformedSignatureError:
+    return MalformedSignatureError(f"{name} has characters that cannot be signed")
