@@ -14,7 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from stapes.server.authentication import Sent
 from stapes.server.deployment import Deployment
-from stapes.server.refusals import REQUEST_ID, Answer, answered
+from stapes.server.refusals import REQUEST_ID, Answer, answered, log
 from stapes.server.token_endpoint import PATH, create_token
 
 _METHOD = b"POST"
@@ -31,6 +31,7 @@ class Direct:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
+        self._log = log.bind()
         self._longest_body_bytes = deployment.settings.longest_body_bytes
         self._proxies = _trusted_proxies(deployment.settings.trusted_proxies)
 
@@ -48,7 +49,11 @@ class Direct:
         """Answer a request that `takes` took; it may wait for nothing, and never raises."""
         sent = Sent("POST", target.decode("latin-1"), headers, body, self._address(peer, headers))
         return answered(
-            "POST", PATH, sent.header(_REQUEST_ID), lambda: create_token(self._deployment, sent)
+            "POST",
+            PATH,
+            sent.header(_REQUEST_ID),
+            lambda: create_token(self._deployment, sent),
+            self._log,
         )
 
     def _address(self, peer: str, headers: Headers) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TextIO
 
 import structlog
@@ -45,8 +46,14 @@ def stamp(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Say who speaks how loudly and when, as structlog's own processors would, in one go."""
     event["level"] = "error" if method == "exception" else method
     event["logger"] = logger.name
-    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    second, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    event["timestamp"] = f"{_second(second)}.{nanoseconds // 1000:06d}Z"
     return event
+
+
+@lru_cache(1)
+def _second(since_1970: int) -> str:
+    return datetime.fromtimestamp(since_1970, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def render(_: WrappedLogger, __: str, event: EventDict) -> str:
@@ -56,6 +63,8 @@ def render(_: WrappedLogger, __: str, event: EventDict) -> str:
 
 def withhold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Replace the value of every field that may not be logged."""
+    if WITHHELD.isdisjoint(event):
+        return event
     return {name: "[withheld]" if name in WITHHELD else value for name, value in event.items()}
 
 

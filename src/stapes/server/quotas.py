@@ -120,7 +120,9 @@ class Quotas:
         if rate is not None and not self._failures.test(rate, name):
             wait_s = _wait_s(self._failures, rate, name)
             raise self._refusal(
-                FailedAuthenticationsError(f"{name} failed {rate.amount} times", retry_after_s=wait_s)
+                FailedAuthenticationsError(
+                    f"{name} failed {rate.amount} times", retry_after_s=wait_s
+                )
             )
 
     def note_failure(self, address: str) -> None:

@@ -112,7 +112,13 @@ def _for_the_log(error: ApiError) -> dict[str, Any]:
 
 
 def _log_request(  # noqa: PLR0917
-    own_id: str, method: str, path: str, status: int, began: float, refused: dict[str, Any]
+    log: Any,
+    own_id: str,
+    method: str,
+    path: str,
+    status: int,
+    began: float,
+    refused: dict[str, Any],
 ) -> None:
     """One line for a request; never its query, headers or body."""
     log.info(
@@ -136,9 +142,12 @@ class Answer:
 
 
 def answered(
-    method: str, path: str, sent_id: str | None, operation: Callable[[], Answer]
+    method: str, path: str, sent_id: str | None, operation: Callable[[], Answer], log: Any = log
 ) -> Answer:
-    """What `operation` answers, or raises, as `Answers` would let it out. Never raises."""
+    """What ``operation`` answers, or raises, as `Answers` would let it out. Never raises.
+
+    ``log`` may be `log` bound once for many requests, which spares each of them that.
+    """
     began = time.perf_counter()
     own_id = request_id(sent_id)
     refused: dict[str, Any] = {}
@@ -152,7 +161,7 @@ def answered(
         response = refusal(error)
         answer = Answer(response.status_code, response.raw_headers, bytes(response.body))
     answer.headers.append((_REQUEST_ID, own_id.encode("ascii")))
-    _log_request(own_id, method, path, answer.status, began, refused)
+    _log_request(log, own_id, method, path, answer.status, began, refused)
     return answer
 
 
@@ -217,7 +226,9 @@ class _Answer:
         """One line for this request; never its query, headers or body."""
         scope = self._scope
         refused: dict[str, Any] = scope["state"].get("refusal", {})
-        _log_request(self.id, scope["method"], scope["path"], self.status, self._began, refused)
+        _log_request(
+            log, self.id, scope["method"], scope["path"], self.status, self._began, refused
+        )
 
 
 async def _nothing() -> Message:

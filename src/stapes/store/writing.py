@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
@@ -106,10 +108,18 @@ def insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> boo
 
 def to_row(record: Any) -> dict[str, Any]:
     """A record's fields by their columns' names."""
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    names, values = _reading(record.__class__)
+    row = dict(zip(names, values(record), strict=True))
     if isinstance(record, FinalHeard):
         row["word_count"] = len(record.words)
     return row
+
+
+@cache
+def _reading(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """A record's fields, and what reads them all."""
+    names = tuple(field.name for field in fields(kind))
+    return names, attrgetter(*names)
 
 
 def change_stream(connection: Connection, session_id: str, stream: int, **values: Any) -> bool:
@@ -233,7 +243,8 @@ def _append(connection: Connection, records: list[Audited]) -> None:
     rows = []
     for record in records:
         seq += 1
-        row = {**to_row(record), "at": record.at.astimezone(UTC), "seq": seq, "previous": previous}
-        previous = digest(**row)
-        rows.append({**row, "hash": previous})
+        row = to_row(record)
+        row |= {"at": record.at.astimezone(UTC), "seq": seq, "previous": previous}
+        previous = row["hash"] = digest(**row)
+        rows.append(row)
     connection.execute(insert(audit), rows)
