@@ -81,12 +81,16 @@ class HttpTransport(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
-        self._count(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > LONGEST_HEAD_BYTES:
+            raise HeadTooLargeError
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header field."""
-        self._count(len(name) + len(value) + 4)  # with ": " and the line's end
+        self._head_bytes += len(name) + len(value) + 4  # with ": " and the line's end
+        if self._head_bytes > LONGEST_HEAD_BYTES:
+            raise HeadTooLargeError
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -174,11 +178,6 @@ class HttpTransport(HttpToolsProtocol):
         if not self._keeps_alive:
             self.transport.close()
         self.on_response_complete()
-
-    def _count(self, head_bytes: int) -> None:
-        self._head_bytes += head_bytes
-        if self._head_bytes > LONGEST_HEAD_BYTES:
-            raise HeadTooLargeError
 
     def _expect_request(self) -> None:
         self._deadline = self.loop.call_later(LONGEST_REQUEST_S, self._give_up)

@@ -5,11 +5,11 @@ The body of an error is ``{"code", "message"}`` as OCI's API errors have it. Cau
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from secrets import token_hex
 from typing import Any
 
 import structlog
@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 def new_id() -> str:
     """32 upper-case hexadecimal digits, as OCI writes request ids."""
-    return token_hex(16).upper()
+    return os.urandom(16).hex().upper()
 
 
 def request_id(sent: str | None) -> str:

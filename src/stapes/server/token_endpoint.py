@@ -11,7 +11,6 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from secrets import token_hex
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
@@ -44,6 +43,7 @@ from stapes.tokens.minting import claims, mint
 from stapes.tokens.revocations import date_of_issue
 
 PATH = "/20220101/actions/realtimeSessionToken"
+LETTERS_OF_JTI = 32
 _ALLOWED = {
     "compartmentId": f"must be a string of 1 to {LONGEST_COMPARTMENT_ID} characters",
     "freeformTags": "must be an object of strings",
@@ -161,7 +161,7 @@ def _new(
         tenancy_id=caller.tenancy_id,
         compartment_id=details.compartment_id,
         user_id=caller.user_id,
-        jti=token_hex(16),
+        jti=session_id[-LETTERS_OF_JTI:],  # a session has one token: what is unique is unique
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         now=date_of_issue(deployment.known.revocations, caller.tenancy_id, caller.user_id, now),
