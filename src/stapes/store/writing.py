@@ -25,6 +25,7 @@ from stapes.identity.model import (
     User,
 )
 from stapes.store import tables
+from stapes.store.inserting import insert_rows
 from stapes.store.port import (
     Audited,
     FinalHeard,
@@ -138,10 +139,11 @@ def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.
 def _write_alike(connection: Connection, kind: type[Record], records: list[Any]) -> None:
     if kind in IDENTITIES:
         upsert(connection, IDENTITIES[kind], [to_row(record) for record in records])
+    elif kind is SessionCreated:
+        insert_rows(connection, tables.sessions, [to_row(record) for record in records])
+        _mark_late(connection, min(record.issued_at for record in records))
     elif kind in HAPPENINGS:
         connection.execute(insert(HAPPENINGS[kind]), [to_row(record) for record in records])
-        if kind is SessionCreated:
-            _mark_late(connection, min(record.issued_at for record in records))
     else:
         for record in records:
             _write_one(connection, record)
@@ -247,4 +249,4 @@ def _append(connection: Connection, records: list[Audited]) -> None:
         row |= {"at": record.at.astimezone(UTC), "seq": seq, "previous": previous}
         previous = row["hash"] = digest(**row)
         rows.append(row)
-    connection.execute(insert(audit), rows)
+    insert_rows(connection, audit, rows)
