@@ -19,8 +19,8 @@ from bench.harness import Report, publish
 FRAME = {
     "__init__",
     "__main__",
+    "both_ways",
     "harness",
-    "hearing",
     "socket_peer",
     "socket_script",
     "token_peer",

@@ -25,29 +25,24 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from bench.both_ways import as_server, hear_directly, long_audio
 from bench.harness import Bar, Report, cpu_s, pss_mb
-from bench.hearing import (
-    CHUNK_BYTES,
-    RATE_HZ,
-    bundled,
-    hear_directly,
-    hear_through_service,
-    read_manifest,
-)
 from stapes.audio.encodings import Pcm
 from stapes.cli.own_server import OwnServer, own_server
 from stapes.client.stream import Stream, open_stream
 from stapes.engines.pocketsphinx import SEARCH
+from stapes.measuring.clips import RATE_HZ, bundled, read_manifest
+from stapes.measuring.playing import play
 
 ROUNDS = 3
 STREAMS = 4
+CHUNK_BYTES = 3200
 HIGHEST_RATIO = 1.15
 MOST_MB_PER_STREAM = 30.0
 SETTLE_S = 1.5  # a worker that ended is counted once its parent has waited for it
@@ -56,10 +51,14 @@ SETTLE_S = 1.5  # a worker that ended is counted once its parent has waited for 
 def run(arguments: Sequence[str]) -> Report:
     """Measure in turn; compare medians."""
     asked = _parse(arguments)
-    pcm = _audio(asked.manifest, asked.seconds)
+    clips = read_manifest(asked.manifest) if asked.manifest else bundled()
+    pcm = long_audio(clips, asked.seconds)
     os.environ["STAPES_STREAMS"] = str(STREAMS)
     with own_server() as server:
-        rounds = [_round(server, pcm) for _ in range(ROUNDS)]
+        rounds = [
+            {"preset": _in_own_process(_preset_cpu_s, pcm), **cpu_round(server, pcm)}
+            for _ in range(ROUNDS)
+        ]
         memory_mb = asyncio.run(_memory(server, pcm))
     return _report(len(pcm) / RATE_HZ, rounds, memory_mb)
 
@@ -71,26 +70,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _audio(manifest: Path | None, seconds: float) -> Pcm:
-    clips = read_manifest(manifest) if manifest else bundled()
-    taken: list[Pcm] = []
-    for clip in cycle(clips):
-        taken.append(clip.pcm())
-        if sum(map(len, taken)) >= seconds * RATE_HZ:
-            return np.concatenate(taken)
-    raise SystemExit("the manifest has no English clips")
-
-
-def _round(server: OwnServer, pcm: Pcm) -> dict[str, float]:
-    """CPU seconds of each way, on the same audio, one after the other."""
+def cpu_round(server: OwnServer, pcm: Pcm) -> dict[str, float]:
+    """CPU seconds of direct call, service and voice activity, on the same audio, in turn."""
     direct = _in_own_process(_direct_cpu_s, pcm)
-    preset = _in_own_process(_preset_cpu_s, pcm)
     before = cpu_s(server.pid)
-    asyncio.run(hear_through_service(server, pcm))
+    asyncio.run(play(as_server(server), pcm, {}, fast=True))
     time.sleep(SETTLE_S)
     service = cpu_s(server.pid) - before
     vad = _in_own_process(_vad_cpu_s, pcm)
-    return {"direct": direct, "preset": preset, "service": service, "vad": vad}
+    return {"direct": direct, "service": service, "vad": vad}
 
 
 def _in_own_process(measure: Callable[[Pcm], float], pcm: Pcm) -> float:

@@ -1,143 +1,99 @@
-"""What benchmarks of hearing share: audio with its text, and the two ways to have it heard.
+"""Word errors, set by set, and CPU: the service beside the engine called directly.
 
-*Direct* is PocketSphinx as a script would call it: a fresh decoder, the whole file at once. *The
-service* is a server in processes of its own, one session a file, over a websocket.
+``scripts/bench hearing [--manifest FILE] [--clips N] [--json]``. A manifest has one
+JSON object a line: audio (relative to the manifest), text, set, language. Without one the bundled
+samples are used. ``--clips N`` takes at most N clips of each set, spread evenly.
+
+Words: both sides are normalised alike, and sets are never pooled. Where a set has at least 200
+words, the service may be at most half a point worse. The difference has a 95 % interval of its
+own, by a bootstrap over the utterances that both heard: a difference that lies within it may be
+chance.
+
+CPU: one session over 120 s of the clips, in rounds with the direct call; medians of
+the ratios. Both search within the same limits, and voice activity detection, which the direct call
+does not have, is shown apart.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import multiprocessing
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
+import statistics
+from collections.abc import Sequence
 
 import numpy as np
-import soundfile
-import soxr
+from rich.table import Table
 
-from stapes import samples
+from bench.both_ways import chosen_clips, long_audio, parse, score_both
+from bench.engine import cpu_round
+from bench.harness import Bar, Report
 from stapes.audio.encodings import Pcm
-from stapes.cli.own_server import OwnServer
-from stapes.client.stream import open_stream
+from stapes.cli.own_server import OwnServer, own_server
+from stapes.measuring.clips import RATE_HZ, Clip, sets
+from stapes.measuring.scoring import Scored, interval, word_error_rate
 
-RATE_HZ = 16000
-CHUNK_BYTES = 3200
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A file with what is spoken in it. ``set`` names the corpus it belongs to."""
-
-    path: Path
-    text: str
-    set: str
-
-    def pcm(self) -> Pcm:
-        """Its samples at 16 kHz, mono, shape ``(n,)``."""
-        read, rate = soundfile.read(self.path, dtype="float32", always_2d=True)
-        wide = soxr.resample(read.mean(axis=1), rate, RATE_HZ, quality="HQ")
-        pcm: Pcm = (np.clip(wide, -1, 1) * 32767).astype(np.int16)
-        return pcm
+WORDS_FOR_A_BAR = 200
+POINTS_ALLOWED = 0.5
+HIGHEST_RATIO = 1.10
+ROUNDS = 3
+SECONDS = 120
 
 
-def bundled() -> list[Clip]:
-    """The samples that come with Stapes."""
-    return [Clip(each.path, each.text, "bundled") for each in samples.load_all().values()]
+def run(arguments: Sequence[str]) -> Report:
+    """Hear every clip both ways, then weigh what it costs."""
+    asked = parse("hearing", __doc__, arguments)
+    clips = chosen_clips(asked)
+    with own_server() as server:
+        direct, service = score_both(server, clips, asked.processes)
+        costs = _costs(server, long_audio(clips, SECONDS))
+    return _report(clips, direct, service, costs)
 
 
-def read_manifest(path: Path, language: str = "en") -> list[Clip]:
-    """The clips of a manifest: one JSON object a line with file, transcript and language."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    return [
-        Clip(path.parent / row["file"], row["transcript"], Path(row["file"]).parts[0])
-        for row in rows
-        if row["language"] == language
-    ]
+def _costs(server: OwnServer, pcm: Pcm) -> dict[str, float]:
+    """CPU seconds per second of audio, and the ratio; medians of the rounds."""
+    rounds = [cpu_round(server, pcm) for _ in range(ROUNDS)]
+    seconds = len(pcm) / RATE_HZ
+    costs = {name: statistics.median(each[name] for each in rounds) / seconds for name in rounds[0]}
+    costs["ratio"] = statistics.median(
+        (each["service"] - each["vad"]) / each["direct"] for each in rounds
+    )
+    return {name: round(value, 4) for name, value in costs.items()}
 
 
-def sets(clips: Iterable[Clip]) -> list[str]:
-    """The names of the sets among ``clips``."""
-    return sorted({clip.set for clip in clips})
+def _report(
+    clips: Sequence[Clip],
+    direct: Sequence[Scored],
+    service: Sequence[Scored],
+    costs: dict[str, float],
+) -> Report:
+    table = Table("set", "clips", "words", "direct WER %", "service WER %", "difference", "95 %")
+    figures: dict[str, object] = {"cpu_s_per_audio_s": costs}
+    bars = []
+    for name in sets(clips):
+        rows = [index for index, clip in enumerate(clips) if clip.set == name]
+        called, served = ([each[index] for index in rows] for each in (direct, service))
+        rates = [word_error_rate(each) for each in (called, served)]
+        worse = round(rates[1].percent - rates[0].percent, 2)
+        low, high = _interval_of_difference(called, served)
+        words = rates[0].words
+        figures[name] = {
+            "clips": len(rows),
+            "words": words,
+            "direct": rates[0].percent,
+            "service": rates[1].percent,
+            "points_worse": worse,
+            "points_worse_95": [low, high],
+        }
+        shown = (f"{rate.percent:.2f}" for rate in rates)
+        bounds = f"{low:+.2f} to {high:+.2f}"
+        table.add_row(name, str(len(rows)), str(words), *shown, f"{worse:+.2f}", bounds)
+        if words >= WORDS_FOR_A_BAR:
+            bars.append(Bar.at_most(f"{name}: points worse", worse, POINTS_ALLOWED))
+    bars.append(Bar.at_most("CPU: service without VAD / direct", costs["ratio"], HIGHEST_RATIO))
+    table.caption = "CPU s per s of audio: " + ", ".join(f"{k} {v:.3f}" for k, v in costs.items())
+    return Report("hearing", figures, bars, table)
 
 
-def spread(clips: Sequence[Clip], most: int | None) -> list[Clip]:
-    """At most ``most`` clips of each set, evenly spread; all of them when there is no limit."""
-    return [clip for name in sets(clips) for clip in _spread(clips, name, most)]
-
-
-def _spread(clips: Sequence[Clip], name: str, most: int | None) -> list[Clip]:
-    chosen = [clip for clip in clips if clip.set == name]
-    step = max(1, len(chosen) / most) if most else 1
-    return [chosen[int(index * step)] for index in range(int(len(chosen) / step))]
-
-
-# Direct
-
-
-@cache
-def _decoder(**search: int) -> Any:
-    from pocketsphinx import Decoder
-
-    return Decoder(samprate=RATE_HZ, cmn="batch", loglevel="FATAL", **search)
-
-
-def hear_directly(pcm: Pcm, **search: int) -> tuple[str, float]:
-    """Text, and the CPU seconds it took, of one call on the whole audio.
-
-    ``search``: limits of the decoder's search; its presets when there are none.
-    """
-    decoder = _decoder(**search)
-    began = time.process_time()
-    decoder.start_utt()
-    decoder.process_raw(pcm.tobytes(), full_utt=True)
-    decoder.end_utt()
-    found = decoder.hyp()
-    return (found.hypstr if found else ""), time.process_time() - began
-
-
-def _hear_clip(clip: Clip) -> str:
-    return hear_directly(clip.pcm())[0]
-
-
-def texts_heard_directly(clips: Sequence[Clip], processes: int) -> Iterator[str]:
-    """The text of each clip in order, each by a decoder that has heard nothing else.
-
-    The decoder is loaded before the fork, and every process hears one clip: it finds the decoder
-    as it was loaded.
-    """
-    _decoder()
-    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-        yield from pool.imap(_hear_clip, clips, chunksize=1)
-
-
-# Through the service
-
-
-async def hear_through_service(server: OwnServer, pcm: Pcm, **parameters: str) -> str:
-    """The finals of one session over the whole audio, joined; sent as fast as it is taken."""
-    async with open_stream(
-        server.url,
-        server.profile,
-        compartment_id=server.profile.compartment,
-        parameters={"isAckEnabled": "true", **parameters},
-    ) as stream:
-        sending = asyncio.create_task(_send(stream, pcm.tobytes()))
-        texts = []
-        async for result in stream:
-            if result.is_final and not result.words:
-                break
-            if result.is_final:
-                texts.append(result.text)
-        await sending
-    return " ".join(texts)
-
-
-async def _send(stream: Any, audio: bytes) -> None:
-    for start in range(0, len(audio), CHUNK_BYTES):
-        await stream.send(audio[start : start + CHUNK_BYTES])
-    await stream.finish()
+def _interval_of_difference(
+    called: Sequence[Scored], served: Sequence[Scored]
+) -> tuple[float, float]:
+    more = np.array([b.errors - a.errors for a, b in zip(called, served, strict=True)])
+    return interval(more, np.array([each.words for each in called]))

@@ -28,11 +28,13 @@ import httpx
 import psutil
 from rich.table import Table
 
+from bench.both_ways import as_server
 from bench.harness import Bar, Report
-from bench.hearing import bundled, hear_through_service
 from bench.socket_peer import Silence
 from bench.socket_script import Credentials, follow_script
 from stapes.cli.own_server import OwnServer, own_server
+from stapes.measuring.clips import bundled
+from stapes.measuring.playing import play, text_of
 
 AT_ONCE = 16
 WARMING = 3000
@@ -55,7 +57,8 @@ def run(arguments: Sequence[str]) -> Report:
         )
         took_s = time.monotonic() - began_at
         after = _settled(server, before)
-        text = asyncio.run(hear_through_service(server, bundled()[0].pcm()))
+        played = play(as_server(server), bundled()[0].pcm(), {}, fast=True)
+        text = text_of(asyncio.run(played))
         failures = _failures(server.log.read_text(encoding="utf-8"))
     figures = {
         "seed": asked.seed,

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from bench.hearing import bundled
 from bench.socket_peer import (
     BINARY,
     CLOSE,
@@ -34,6 +33,7 @@ from stapes.cli.own_server import OwnServer
 from stapes.client.profile import load_private_key
 from stapes.client.tokens import mint_token
 from stapes.client.urls import stream_url
+from stapes.measuring.clips import bundled
 from stapes.signing.signer import sign_credentials
 
 TOKENS = 8

@@ -1,10 +1,13 @@
-"""What stabilizePartialResults gains and costs: words taken back, and how much later words come.
+"""What stabilizePartialResults gains and costs: words that change, and how much later words come.
 
 ``scripts/bench stability [--manifest FILE] [--clips N] [--json]``. Every clip is sent once
 at each level, one session at a time, as fast as it was spoken: partials are paced by the wall
 clock, and sessions that share busy cores would measure each other. Without a manifest the bundled
-samples are used; ``--clips N`` takes at most N clips of each set.
+samples are used; ``--clips N`` takes at most N clips of each set. What each level promises
+(`stapes.protocol.stabilize.PROMISED_CHANGES`) is a bar for the bundled samples.
 
+* changed: of 100 words that partials showed, how many the final does not have, with their text and
+  at their time. A word counts once in every partial that shows it.
 * taken back: the words of a result from the first one on that the next result of the utterance
   (its last one is the final) no longer has there; per 100 words of the finals.
 * delay: how much later than at NONE a word of a final was shown for the first time, with its text
@@ -13,103 +16,45 @@ samples are used; ``--clips N`` takes at most N clips of each set.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise, takewhile
-from pathlib import Path
+from itertools import pairwise
 
 from rich.progress import track
 from rich.table import Table
 
+from bench.both_ways import as_server, chosen_clips, parse
 from bench.harness import Bar, Report
-from bench.hearing import CHUNK_BYTES, RATE_HZ, Clip, bundled, read_manifest, spread
-from stapes.audio.encodings import Pcm
 from stapes.cli.own_server import OwnServer, own_server
-from stapes.client.stream import Result, Stream, open_stream
-from stapes.protocol.stabilize import LEVELS
+from stapes.measuring.clips import Clip
+from stapes.measuring.delays import taken_back, utterances
+from stapes.measuring.playing import Shown, play
+from stapes.protocol.stabilize import LEVELS, PROMISED_CHANGES
 from stapes.protocol.words import Word
-
-CHUNK_S = CHUNK_BYTES / 2 / RATE_HZ
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A result and when it came: seconds since the stream's first audio was sent."""
-
-    at_s: float
-    result: Result
 
 
 def run(arguments: Sequence[str]) -> Report:
     """Hear every clip at every level and compare with NONE."""
-    asked = _parse(arguments)
-    clips = spread(read_manifest(asked.manifest) if asked.manifest else bundled(), asked.clips)
+    asked = parse("stability", __doc__, arguments)
+    clips = chosen_clips(asked)
     with own_server() as server:
         heard = [asyncio.run(_hear(server, clip)) for clip in track(clips, "clips")]
-    return _report(heard)
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("scripts/bench stability", description=__doc__)
-    parser.add_argument("--manifest", type=Path, help="clips with their texts, JSON lines")
-    parser.add_argument("--clips", type=int, help="at most this many clips of each set")
-    return parser.parse_args(arguments)
+    return _report(heard, is_bundled=asked.manifest is None)
 
 
 async def _hear(server: OwnServer, clip: Clip) -> dict[str, list[Shown]]:
     """What each level showed of one clip."""
-    pcm = clip.pcm()
-    return {level: await _hear_at(server, pcm, level) for level in LEVELS}
+    pcm, own = clip.pcm(), as_server(server)
+    return {level: await play(own, pcm, {"stabilizePartialResults": level}) for level in LEVELS}
 
 
-async def _hear_at(server: OwnServer, pcm: Pcm, level: str) -> list[Shown]:
-    async with open_stream(
-        server.url,
-        server.profile,
-        compartment_id=server.profile.compartment,
-        parameters={"isAckEnabled": "true", "stabilizePartialResults": level},
-    ) as stream:
-        began_at = time.monotonic()
-        sending = asyncio.create_task(_send_as_spoken(stream, pcm.tobytes(), began_at))
-        shown = []
-        async for result in stream:
-            if result.is_final and not result.words:
-                break
-            shown.append(Shown(time.monotonic() - began_at, result))
-        await sending
-    return shown
-
-
-async def _send_as_spoken(stream: Stream, audio: bytes, began_at: float) -> None:
-    for number, start in enumerate(range(0, len(audio), CHUNK_BYTES), 1):
-        await asyncio.sleep(began_at + number * CHUNK_S - time.monotonic())
-        await stream.send(audio[start : start + CHUNK_BYTES])
-    await stream.finish()
-
-
-def utterances(shown: Sequence[Shown]) -> list[list[Shown]]:
-    """The results of each utterance in order, its final last."""
-    found: list[list[Shown]] = [[]]
-    for each in shown:
-        found[-1].append(each)
-        if each.result.is_final:
-            found.append([])
-    return found[:-1]
-
-
-def taken_back(utterance: Sequence[Shown]) -> int:
-    """Words shown that the result after them no longer has in their place."""
-    texts = [[word.text for word in each.result.words] for each in utterance]
-    return sum(len(before) - _common(before, after) for before, after in pairwise(texts))
-
-
-def _common(before: Sequence[str], after: Sequence[str]) -> int:
-    same = (old == new for old, new in zip(before, after, strict=False))
-    return sum(1 for _ in takewhile(bool, same))
+def changed(utterance: Sequence[Shown]) -> tuple[int, int]:
+    """Words that the partials showed and the final does not have, and all words they showed."""
+    *partials, final = (each.result.words for each in utterance)
+    shown = [word for words in partials for word in words]
+    lost = sum(not any(_is_same(word, kept) for kept in final) for word in shown)
+    return lost, len(shown)
 
 
 def first_shown_s(utterance: Sequence[Shown]) -> list[float]:
@@ -125,14 +70,16 @@ def _is_same(word: Word, other: Word) -> bool:
     return overlaps and word.text == other.text
 
 
-def _report(heard: Sequence[dict[str, list[Shown]]]) -> Report:
-    table = Table("level", "words", "taken back / 100 words", "later than at NONE, ms")
+def _report(heard: Sequence[dict[str, list[Shown]]], *, is_bundled: bool) -> Report:
+    table = Table("level", "words", "changed / 100", "taken back / 100", "later than at NONE, ms")
     figures: dict[str, dict[str, float]] = {}
+    bars = []
     for level in LEVELS:
         figures[level] = _figures(heard, level)
-        words, back, delay = figures[level].values()
-        table.add_row(level, f"{words:.0f}", f"{back:.1f}", f"{delay:.0f}")
-    bars = []
+        words, share, back, delay = figures[level].values()
+        table.add_row(level, f"{words:.0f}", f"{share:.1f}", f"{back:.1f}", f"{delay:.0f}")
+        if is_bundled:
+            bars.append(Bar.at_most(f"{level}: changed / 100", share, PROMISED_CHANGES[level]))
     for looser, stricter in pairwise(LEVELS):
         more, less = figures[looser], figures[stricter]
         name = "taken_back_per_100_words"
@@ -143,17 +90,20 @@ def _report(heard: Sequence[dict[str, list[Shown]]]) -> Report:
 
 
 def _figures(heard: Sequence[dict[str, list[Shown]]], level: str) -> dict[str, float]:
-    words = back = 0
+    words = back = lost = seen = 0
     delays_s: list[float] = []
     for levels in heard:
         pairs = zip(utterances(levels["NONE"]), utterances(levels[level]), strict=True)
         for plain, stabilised in pairs:
             words += len(stabilised[-1].result.words)
             back += taken_back(stabilised)
+            counts = changed(stabilised)
+            lost, seen = lost + counts[0], seen + counts[1]
             times = zip(first_shown_s(plain), first_shown_s(stabilised), strict=True)
             delays_s += [late - early for early, late in times]
     return {
         "words": words,
+        "changed_per_100_shown": round(100 * lost / max(seen, 1), 2),
         "taken_back_per_100_words": round(100 * back / max(words, 1), 2),
         "delay_ms": round(1000 * statistics.fmean(delays_s or [0.0])),
     }

@@ -20,6 +20,7 @@ from stapes.server.home import Home, create_home
 from stapes.server.running import Running, serve
 from stapes.settings import Settings
 from stapes.store.sql import open_store
+from tests.engines.models import DIGITS
 from tests.postgres import PostgresServer, empty, postgres_server
 from tools import make_tiny_whisper
 
@@ -119,6 +120,12 @@ def _plain_log() -> None:
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a Whisper model of random weights."""
     return make_tiny_whisper.make(tmp_path_factory.mktemp("models") / "tiny-whisper")
+
+
+@pytest.fixture(scope="session")
+def model_folders(tiny_whisper: Path) -> dict[str, Path]:
+    """A model for each engine that brings none, by the engine's name."""
+    return {"sherpa": DIGITS, "whisper": tiny_whisper}
 
 
 @pytest.fixture(scope="session")

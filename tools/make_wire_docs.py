@@ -28,6 +28,7 @@ from stapes.protocol.messages import (
 )
 from stapes.protocol.params import ORACLE_LANGUAGES, PARAMETERS, WHISPER_LANGUAGES, Parameter
 from stapes.protocol.session import TRANSITIONS
+from stapes.protocol.stabilize import LEVELS, PROMISED_CHANGES
 from stapes.protocol.state import Phase
 from stapes.settings import Settings
 from stapes.tokens.limits import BOUNDS, NAMESPACE
@@ -224,6 +225,16 @@ def _allowed(row: Parameter) -> str:
     return _codes(row.allowed) if 0 < len(row.allowed) < 20 else "see there"
 
 
+def _stability() -> Iterator[str]:
+    return _table(
+        ("`stabilizePartialResults`", "shown from this chance on", "of 100 words shown, change"),
+        (
+            (f"`{name}`", f"{sure:.2f}", f"at most {PROMISED_CHANGES[name]:g}")
+            for name, sure in LEVELS.items()
+        ),
+    )
+
+
 def _languages() -> Iterator[str]:
     rows = (("ORACLE", ORACLE_LANGUAGES), ("WHISPER", WHISPER_LANGUAGES))
     return _table(("modelType", "languageCode"), ((f"`{m}`", _codes(all_)) for m, all_ in rows))
@@ -334,6 +345,7 @@ def _first_line(described: object) -> str:
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "parameters": _parameters,
     "languages": _languages,
+    "stability": _stability,
     "incoming": _incoming,
     "outgoing": _outgoing,
     "transitions": _transitions,

@@ -52,6 +52,8 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     │   ├── ServiceUnavailableError         503  ServiceUnavailable, not ready or no capacity
     │   └── GoingAwayError                  503  ServiceUnavailable, the server is stopping
     ├── EngineError                              an engine could not be loaded or failed
+    ├── ModelError                               a model cannot be pulled, read, verified or removed
+    │   └── HubUnreachableError                  the hub of the models gave no answer
     ├── StoreError                               the database could not be opened or written
     │   └── RecordRefusedError                   a record that can never be written
     ├── IdentityError                            a change of who may do what, refused
@@ -65,6 +67,7 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     ├── ReceiptError                             a usage receipt that does not verify
     ├── HomeError                                the home folder is missing, incomplete or unsafe
     ├── AudioError                               audio that cannot be read or decoded
+    ├── MeasuringError                           a measurement that cannot be made
     └── ClientError                              our own client: server away or refused
         ├── ServerUnreachableError
         └── ServerRefusedError
@@ -337,6 +340,14 @@ class EngineError(StapesError):
     """An engine could not be loaded, or failed while it decoded."""
 
 
+class ModelError(StapesError):
+    """A model, or what is written of one, cannot be pulled, read, verified or removed."""
+
+
+class HubUnreachableError(ModelError):
+    """The hub that models are pulled from gave no answer."""
+
+
 class StoreError(StapesError):
     """The database could not be opened, migrated or written."""
 
@@ -392,6 +403,10 @@ class HomeError(StapesError):
 
 class AudioError(StapesError):
     """Audio that cannot be read or decoded."""
+
+
+class MeasuringError(StapesError):
+    """A measurement that cannot be made: no manifest, nothing heard, an extra that is missing."""
 
 
 class ClientError(StapesError):

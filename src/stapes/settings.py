@@ -34,10 +34,14 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="TCP port for REST and websocket; 0: any")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="log level")
 
-    engine: str = Field(
-        "pocketsphinx", description="engine that hears: pocketsphinx, scripted, whisper"
+    engine: str | None = Field(
+        None,
+        description="the one engine that hears; default: that of the best installed models",
     )
     model: Path | None = Field(None, description="folder of the model that the engine loads")
+    models_folder: Path | None = Field(
+        None, description="folder of installed models; default: `models` in the home"
+    )
     streams: int | None = Field(
         None, ge=1, description="concurrent streams; default: cores / the engine's real-time factor"
     )
@@ -100,6 +104,11 @@ class Settings(BaseSettings):
     longest_audio_frame_bytes: int = Field(1024 * 1024, gt=0, description="largest audio frame")
     longest_body_bytes: int = Field(64 * 1024, gt=0, description="largest HTTP body")
     unheard_audio_s: float = Field(10, gt=0, description="audio ahead of the engine before pausing")
+
+    @property
+    def shelf(self) -> Path:
+        """The folder of installed models."""
+        return (self.models_folder or self.home / "models").expanduser().absolute()
 
 
 class _HomeFile(TomlConfigSettingsSource):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bench.stability import Shown, first_shown_s, taken_back, utterances
+from bench.stability import first_shown_s
 from stapes.client.stream import Result
+from stapes.measuring.delays import taken_back, utterances
+from stapes.measuring.playing import Shown
 from stapes.protocol.words import Word
 
 

@@ -17,6 +17,7 @@ from stapes.cli import own_server as module
 from stapes.cli.own_server import own_server
 from stapes.errors import ClientError
 from stapes.samples import load
+from tests.shelf import install
 
 DEADLINE_S = 60
 
@@ -48,6 +49,17 @@ def test_server_is_ready_and_gone_afterwards(
         assert set(_children()) - before
     assert not list(temporary.iterdir())
     assert not set(_children()) - before
+
+
+def test_server_hears_with_the_models_of_the_users_home(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those are in another folder than its own home."""
+    monkeypatch.setenv("STAPES_HOME", str(temporary.parent / "users"))
+    install(temporary.parent / "users" / "models", "mine", "en-US")
+    with own_server() as server:
+        ready = httpx.get(f"{server.url}/ready", trust_env=False).json()
+    assert [share["model"] for share in ready["models"]] == ["mine"]
 
 
 def test_server_ends_whatever_happens(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,4 +128,6 @@ def test_demo_shows_captions_words_and_delays(temporary: Path) -> None:
     for figure in ("Word error rate: ", "First partial: ", "Finals: "):
         assert f"\n{figure}" in result.stdout
     assert "stapes transcribe FILE" in result.stdout
+    (advice,) = [line for line in result.stdout.splitlines() if "For better words" in line]
+    assert "stapes models pull " in advice
     assert not list(temporary.iterdir())

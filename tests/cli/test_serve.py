@@ -70,7 +70,7 @@ def failed(home: Path, *options: str) -> str:
 def test_signal_ends_it_with_exit_0_and_nothing_stays(home: Path, number: signal.Signals) -> None:
     """Its worker processes are gone too."""
     with serving(home) as (process, url, _):
-        assert httpx.get(f"{url}/ready", trust_env=False).json()["engine"] == "scripted"
+        assert httpx.get(f"{url}/ready", trust_env=False).json()["models"][0]["model"] == "scripted"
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         _, said = process.communicate(timeout=TIMEOUT_S)
@@ -112,6 +112,17 @@ def test_it_says_where_it_listens_and_how_to_mint_a_token(home: Path) -> None:
         )
 
     assert '"token":"' in minted.stdout
+
+
+def test_it_says_what_to_pull_when_pocketsphinx_is_alone(home: Path) -> None:
+    """In one line; not when one engine was asked for that is another."""
+    with serving(home, "--engine", "pocketsphinx") as (process, _, _):
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert "stapes models pull " in process.stdout.readline()
+    with serving(home) as (process, _, _):
+        process.terminate()
+        assert "models pull" not in process.communicate(timeout=TIMEOUT_S)[0]
 
 
 def test_log_is_json_without_query_and_token(home: Path) -> None:

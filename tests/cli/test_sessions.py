@@ -12,7 +12,7 @@ import srt
 
 from stapes.protocol.words import Word
 from stapes.server.home import create_home
-from stapes.store.port import FinalHeard, StreamClosed, StreamOpened
+from stapes.store.port import FinalHeard, StreamClosed, StreamMetered, StreamOpened
 from stapes.store.sql import open_store
 from tests.cli.conftest import Run
 from tests.conftest import Served
@@ -69,12 +69,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
             opened(ONE, 1, 0),
             final(ONE, 1, 1, "good morning"),
             final(ONE, 1, 2, "good bye"),
-            StreamClosed(ONE, 1, NOW + timedelta(minutes=1), "peer", 61_500, 30_000),
+            StreamClosed(ONE, 1, NOW + timedelta(minutes=1), "peer", 61_500, 30_000, words=4),
             opened(TWO, 1, 2),
             final(TWO, 1, 1, "first"),
-            StreamClosed(TWO, 1, NOW + timedelta(minutes=3), "idle", 1000, 500),
+            StreamClosed(TWO, 1, NOW + timedelta(minutes=3), "idle", 1000, 500, words=1),
             opened(TWO, 2, 4),
             final(TWO, 2, 1, "second"),
+            StreamMetered(TWO, 2, audio_ms=500, speech_ms=300, wall_ms=500, words=1),
         ]
     )
     store.close()
@@ -86,7 +87,7 @@ def test_list_is_a_table_newest_first(run: Run, kept: Kept) -> None:
     heading, *rows = run("sessions", "--home", kept.path).output.splitlines()
     assert heading.split()[-1] == "session"
     assert [row.split() for row in rows] == [
-        ["2026-11-22", "12:04:00", "-", "0.0", "1", "1", "2", TWO],
+        ["2026-11-22", "12:04:00", "-", "0.5", "1", "1", "2", TWO],
         ["2026-11-22", "12:02:00", "idle", "1.0", "1", "1", "1", TWO],
         ["2026-11-22", "12:00:00", "peer", "61.5", "2", "4", "1", ONE],
     ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from stapes.engines.port import HearingParams, Segment
-from stapes.engines.scripted import ScriptedEngine
+from stapes.engines.scripted import ScriptedEngine, read_capabilities
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
 
@@ -43,3 +45,15 @@ def test_closed() -> None:
     recogniser.close()
     with pytest.raises(EngineError):
         recogniser.accept(SECOND)
+
+
+def test_stands_in_for_the_model_of_a_record(tmp_path: Path) -> None:
+    """It serves what the record says; without one it is an error."""
+    with pytest.raises(EngineError, match="no model"):
+        read_capabilities(tmp_path)
+    (tmp_path / "stapes-model.toml").write_text(
+        'engine = "scripted"\nmodel_type = "WHISPER"\nlanguages = ["de"]\ndomains = ["GENERIC"]\n'
+        "sample_rate_hz = 16000\n"
+    )
+    able = ScriptedEngine(able=read_capabilities(tmp_path)).capabilities
+    assert (able.name, able.model_type, able.languages) == ("scripted", "WHISPER", ("de",))

@@ -18,6 +18,7 @@ from stapes.errors import (
     SessionIdleError,
     SessionLimitError,
     TokenExpiredError,
+    TokenRevokedError,
 )
 from stapes.protocol.events import (
     AudioArrived,
@@ -527,6 +528,61 @@ def test_a_peer_that_leaves_while_draining_is_told_nothing() -> None:
     driven = streaming()
     driven.take(StopRequested(GoingAwayError()), PeerClosed())
     assert told(driven.take(utterance(is_answer=True))) is None
+
+
+def test_a_revoked_peer_is_told_after_its_last_words() -> None:
+    """The final first, then ERROR 401 and close 1008, when the words come in time."""
+    driven = streaming()
+    driven.take(AudioArrived(SECOND))
+    assert driven.take(StopRequested(TokenRevokedError())) == [PauseReading(), FlushRecogniser()]
+    assert driven.take(TimeElapsed(), after_ms=249) == []
+    effects = driven.take(utterance("a", is_answer=True))
+    assert [type(effect) for effect in effects] == [SaveFinal, Send, Send, Close, Finish]
+    assert told(effects) == (401, 1008)
+    assert effects[-1] == Finish("revoked", audio_ms=1000, speech_ms=0)
+
+
+def test_a_revoked_peer_does_not_wait_for_last_words_that_are_late() -> None:
+    """A quarter of a second, then it is told, once; the words are still kept."""
+    driven = streaming()
+    driven.take(AudioArrived(SECOND), StopRequested(TokenRevokedError()))
+    effects = driven.take(TimeElapsed(), after_ms=250)
+    assert told(effects) == (401, 1008)
+    assert driven.session.phase is Phase.DRAINING
+    assert driven.take(TimeElapsed(), AudioArrived(SECOND), PeerClosed(), after_ms=5000) == []
+    effects = driven.take(utterance("a"), utterance("b", is_answer=True))
+    assert [type(effect) for effect in effects] == [SaveFinal, SaveFinal, Finish]
+    assert effects[-1] == Finish("revoked", audio_ms=1000, speech_ms=0)
+
+
+def test_a_revoked_drain_that_hangs_ends_at_its_time() -> None:
+    """The peer was told long before."""
+    driven = streaming()
+    driven.take(StopRequested(TokenRevokedError()))
+    assert told(driven.take(TimeElapsed(), after_ms=250)) == (401, 1008)
+    assert driven.take(TimeElapsed(), after_ms=29_749) == []
+    assert driven.take(TimeElapsed(), after_ms=1) == [Finish("failed", audio_ms=0, speech_ms=0)]
+
+
+def test_a_peer_that_is_revoked_while_it_drains_is_told_so() -> None:
+    """It is not kept for the longest drain; one that has left stays gone."""
+    limited = streaming("", longest_session_ms=60_000)
+    limited.take(TimeElapsed(), after_ms=60_000)
+    limited.take(TimeElapsed(), after_ms=5000)
+    assert limited.take(StopRequested(TokenRevokedError())) == []
+    assert told(limited.take(TimeElapsed(), after_ms=100)) == (401, 1008)
+    gone = streaming()
+    gone.take(PeerClosed(), StopRequested(TokenRevokedError()))
+    effects = gone.take(TimeElapsed(), utterance(is_answer=True), after_ms=600)
+    assert effects == [Finish("peer", audio_ms=0, speech_ms=0)]
+
+
+@pytest.mark.parametrize("phase", [Phase.OPENED, Phase.AUTHENTICATING, Phase.CONNECTING])
+def test_a_revoked_peer_that_is_not_connected_is_refused_at_once(phase: Phase) -> None:
+    """There is nothing to recognise."""
+    _, effects = step(in_phase(phase), StopRequested(TokenRevokedError()), 0)
+    assert told(effects) == (401, 1008)
+    assert effects[-1] == Finish("revoked", audio_ms=0, speech_ms=0)
 
 
 def test_all_errors_have_a_code_that_clients_understand() -> None:

@@ -13,6 +13,7 @@ from stapes.errors import (
     InternalServerError,
     ServiceUnavailableError,
     TokenExpiredError,
+    TokenRevokedError,
 )
 from stapes.protocol.events import (
     AudioArrived,
@@ -42,7 +43,7 @@ from stapes.protocol.events import (
 )
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
 from stapes.protocol.messages import Connect, ErrorMessage, Result
-from stapes.protocol.session import start, step
+from stapes.protocol.session import LONGEST_REVOKED_DRAIN_MS, start, step
 from stapes.protocol.state import Phase
 from stapes.protocol.words import Word
 
@@ -73,6 +74,8 @@ class AnyPeer(RuleBasedStateMachine):
         self.flushes = 0
         self.requests = 0
         self.reads = True
+        self.revoked_ms: int | None = None
+        self.has_left = False
 
     def take(self, event: Event) -> None:
         requested = (
@@ -126,6 +129,7 @@ class AnyPeer(RuleBasedStateMachine):
 
     @rule()
     def closes(self) -> None:
+        self.has_left = True
         self.take(PeerClosed())
 
     # The server
@@ -175,7 +179,13 @@ class AnyPeer(RuleBasedStateMachine):
     def stops(self) -> None:
         self.take(StopRequested(GoingAwayError()))
 
-    @rule(ms=st.sampled_from([1, 99, 100, 2000, 31_000, 400_000]))
+    @rule()
+    def is_revoked(self) -> None:
+        if self.revoked_ms is None:
+            self.revoked_ms = self.now_ms
+        self.take(StopRequested(TokenRevokedError()))
+
+    @rule(ms=st.sampled_from([1, 99, 100, 249, 250, 2000, 31_000, 400_000]))
     def time_passes(self, ms: int) -> None:
         self.now_ms += ms
         self.take(TimeElapsed())
@@ -190,6 +200,17 @@ class AnyPeer(RuleBasedStateMachine):
             before = self.effects[index - 1]
             assert isinstance(before, Send)
             assert isinstance(before.message, ErrorMessage)
+
+    @invariant()
+    def nothing_is_sent_after_the_close(self) -> None:
+        closed = next((i for i, each in enumerate(self.effects) if isinstance(each, Close)), None)
+        assert closed is None or not any(isinstance(e, Send) for e in self.effects[closed + 1 :])
+
+    @invariant()
+    def a_revoked_peer_is_gone_in_time(self) -> None:
+        if self.revoked_ms is None or self.now_ms - self.revoked_ms < LONGEST_REVOKED_DRAIN_MS:
+            return
+        assert self.has_left or any(isinstance(each, Close) for each in self.effects)
 
     @invariant()
     def nothing_is_shown_before_connect(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,9 @@ from websockets.exceptions import ConnectionClosed
 from stapes import CreateRealtimeSessionTokenDetails, RealtimeSessionToken, samples
 from stapes.client.profile import read_profile
 from stapes.client.tokens import mint_token
+from tests.conftest import Served, running_server
+from tests.engines.models import DIGITS
+from tests.shelf import install
 
 PATIENCE_S = 60
 
@@ -115,3 +120,19 @@ def speech() -> bytes:
     with wave.open(str(samples.load("short").path)) as file:
         frames: bytes = file.readframes(file.getnframes())
         return frames
+
+
+@pytest.fixture(scope="session")
+def hearing(tiny_whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with two models: spoken digits, and a Whisper of random weights.
+
+    What the latter hears means nothing.
+    """
+    folder = tmp_path_factory.mktemp("hearing")
+    shelf = folder / "models"
+    shutil.copytree(DIGITS, shelf / DIGITS.name)
+    whisper = install(shelf, "whisper", "*", engine="whisper", model_type="WHISPER")
+    assert whisper.folder is not None
+    shutil.copytree(tiny_whisper, whisper.folder, dirs_exist_ok=True)
+    with running_server(folder / "home", engine=None, models_folder=shelf, streams=4) as server:
+        yield server

@@ -12,6 +12,7 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from requests.auth import AuthBase
 from schemathesis import GenerationMode
 from schemathesis.checks import (
@@ -29,7 +30,28 @@ if TYPE_CHECKING:
     from tests.conftest import Served
 
 TOKEN = ("POST", "/20220101/actions/realtimeSessionToken")
-OPEN = [("GET", "/health"), ("GET", "/ready"), ("GET", "/.well-known/jwks.json")]
+OPEN = [
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/.well-known/jwks.json"),
+    ("GET", "/.well-known/receipt-keys.json"),
+]
+LIST = ("GET", "/20220101/realtimeSessions")
+SESSION = "/20220101/realtimeSessions/{sessionId}"
+OF_SESSION = {
+    ("GET", SESSION): 200,
+    ("GET", SESSION + "/transcript"): 200,
+    ("DELETE", SESSION + "/transcript"): 204,
+    ("GET", SESSION + "/receipt"): 200,
+    ("POST", SESSION + "/actions/revoke"): 200,
+}
+BY_USER = ("POST", "/20220101/realtimeSessions/actions/revokeByUser")
+BY_TAG = ("POST", "/20220101/realtimeSessions/actions/revokeByTag")
+USAGE = ("GET", "/20220101/realtimeSessionUsage")
+METRICS = ("GET", "/metrics")
+WITH_FIELDS = [TOKEN, LIST, USAGE, BY_USER, BY_TAG]
+GUARDED = [*WITH_FIELDS, *OF_SESSION, METRICS]
+POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 CONFORMS = [
     not_a_server_error,
     status_code_conformance,
@@ -125,7 +147,7 @@ def api(served: Served) -> Iterator[Api]:
 def test_every_operation_is_known(api: Api) -> None:
     """One that is new needs a place in these tests."""
     found = [each.ok() for each in api.schema.get_all_operations()]
-    assert sorted((each.method.upper(), each.path) for each in found) == sorted([TOKEN, *OPEN])
+    assert sorted((each.method.upper(), each.path) for each in found) == sorted([*GUARDED, *OPEN])
 
 
 @pytest.mark.parametrize("operation", OPEN)
@@ -140,14 +162,85 @@ def test_open_operations_answer_as_declared(api: Api, operation: tuple[str, str]
     check()
 
 
-@pytest.mark.parametrize("mode", GenerationMode)
-def test_unsigned_requests_are_401_whatever_they_ask(api: Api, mode: GenerationMode) -> None:
-    """The signature comes before everything else."""
+@pytest.mark.parametrize(
+    ("operation", "mode"),
+    [*((each, POSITIVE) for each in GUARDED), *((each, NEGATIVE) for each in WITH_FIELDS)],
+)
+def test_unsigned_requests_are_401_whatever_they_ask(
+    api: Api, operation: tuple[str, str], mode: GenerationMode
+) -> None:
+    """Who is asking comes before everything else."""
 
     @FEW
-    @given(case=api.cases(TOKEN, mode))
+    @given(case=api.cases(operation, mode))
     def check(case: Any) -> None:
         assert api.status(case, signed=False) == 401
+
+    check()
+
+
+@pytest.mark.parametrize("operation", OF_SESSION)
+def test_signed_requests_for_a_session_answer_as_declared(
+    api: Api, operation: tuple[str, str]
+) -> None:
+    """One that is there, and any other id that fits the document."""
+    answer = api.session.request(
+        "POST",
+        api.url + TOKEN[1],
+        json={"compartmentId": api.compartment_id},
+        auth=api.signature,
+    )
+    session_id = answer.json()["sessionId"]
+
+    @FEW
+    @given(case=api.cases(operation, GenerationMode.POSITIVE), is_there=st.booleans())
+    def check(case: Any, is_there: bool) -> None:
+        if is_there:
+            case.path_parameters["sessionId"] = session_id
+        assert api.status(case, signed=True) == (OF_SESSION[operation] if is_there else 404)
+
+    check()
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("operation", [LIST, USAGE])
+def test_signed_lists_answer_as_declared(
+    api: Api, operation: tuple[str, str], mode: GenerationMode
+) -> None:
+    """A compartment or page that is made up is refused; what does not fit too."""
+
+    @FEW
+    @given(case=api.cases(operation, mode))
+    def check(case: Any) -> None:
+        assert api.status(case, signed=True) in {200, 400, 404}
+
+    check()
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("operation", [BY_USER, BY_TAG])
+def test_signed_revocations_answer_as_declared(
+    api: Api, operation: tuple[str, str], mode: GenerationMode
+) -> None:
+    """By a tag that nobody has; a user who is made up is not found."""
+    is_good = mode is GenerationMode.POSITIVE
+    wanted = ({200} if operation == BY_TAG else {404}) if is_good else {400, 404}
+
+    @FEW
+    @given(case=api.cases(operation, mode))
+    def check(case: Any) -> None:
+        assert api.status(case, signed=True) in wanted
+
+    check()
+
+
+def test_signed_figures_answer_as_declared(api: Api) -> None:
+    """For the administrator."""
+
+    @FEW
+    @given(case=api.cases(METRICS, GenerationMode.POSITIVE))
+    def check(case: Any) -> None:
+        assert api.status(case, signed=True) == 200
 
     check()
 

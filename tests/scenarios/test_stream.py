@@ -6,9 +6,11 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -21,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from stapes import RealtimeSessionToken
 from stapes.client.profile import load_private_key, read_profile
 from stapes.signing.signer import sign_credentials
+from tests.shelf import install
 
 Mint = Callable[..., RealtimeSessionToken]
 
@@ -47,6 +50,29 @@ async def test_a_token_opens_a_stream_and_speech_becomes_text(
     times = [time for word in words for time in (word["startTimeInMs"], word["endTimeInMs"])]
     assert times == sorted(times)
     assert 0 <= times[0] < times[-1] <= len(speech) // 32
+
+
+async def test_each_session_is_heard_by_the_model_for_its_language(
+    start_server: Any, mint: Mint, peer: Any, speech: bytes, tmp_path: Path
+) -> None:
+    """The record names the model; what none serves is refused with the command that helps."""
+    install(tmp_path / "home" / "models", "zipformer-en", "en-US")
+    install(tmp_path / "home" / "models", "whisper-tiny", "de", model_type="WHISPER")
+    server = start_server(engine=None)
+    queries = {"": "zipformer-en", "modelType=WHISPER&languageCode=de": "whisper-tiny"}
+    for query in queries:
+        async with peer(server.ws_url, query) as client:
+            await client.authenticate(mint(server))
+            assert (await client.hear(speech)).startswith("zero one two")
+    async with peer(server.ws_url, "languageCode=fr-FR") as client:
+        refused = await client.authenticate(mint(server))
+    assert refused["code"] == 400
+    assert "languageCode fr-FR is not installed" in refused["message"]
+    assert "stapes models pull zipformer-fr" in refused["message"]
+    server.stop()
+    with closing(sqlite3.connect(server.home.database)) as database:
+        heard_by = {model for (model,) in database.execute("SELECT engine FROM streams")}
+    assert heard_by == set(queries.values())
 
 
 async def test_one_credential_opens_session_after_session(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from stapes import RealtimeSessionToken
-from tests.conftest import Served, running_server
 
 Mint = Callable[..., RealtimeSessionToken]
 
@@ -20,14 +18,6 @@ ORACLE_ONLY = (
     "&customizations=%5B%7B%22customizationId%22%3A%22x%22%7D%5D&punctuation=SPOKEN"
     "&partialSilenceThresholdInMs=300&modelDomain=GENERIC"
 )
-
-
-@pytest.fixture(scope="module")
-def hearing(tiny_whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server whose models are of random weights: what it hears means nothing."""
-    home = tmp_path_factory.mktemp("hearing") / "home"
-    with running_server(home, engine="whisper", model=tiny_whisper, streams=4) as server:
-        yield server
 
 
 async def hear(server: Any, mint: Mint, peer: Any, pcm: bytes, query: str) -> list[dict[str, Any]]:
@@ -96,7 +86,7 @@ def last_speech_ms(speech: bytes) -> int:
     [
         ("modelType=WHISPER&modelDomain=MEDICAL", "modelDomain MEDICAL is not installed"),
         ("modelType=WHISPER&languageCode=en-US", "languageCode must be one of auto"),
-        ("modelType=ORACLE", "modelType ORACLE is not installed"),
+        ("modelType=ORACLE&languageCode=es-ES", "languageCode es-ES is not installed"),
     ],
 )
 async def test_what_is_not_there_is_400_by_name(

@@ -14,9 +14,11 @@ from stapes.errors import ApiError
 from stapes.store.port import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
 from tests.server.grants import grant
+from tests.shelf import install
 
 if TYPE_CHECKING:
     import asyncio
+    from pathlib import Path
 
     from tests.conftest import Served
 
@@ -76,3 +78,19 @@ async def test_drain_does_not_wait_longer_than_its_timeout(
     assert [error.close_code for error in session.told] == [1001]
     assert [line["event"] for line in lines] == ["drain_timed_out"]
     deployment.live.leave(session, "session")
+
+
+def test_the_best_installed_models_serve_and_a_broken_one_is_logged(
+    tmp_path: Path, start_server: Callable[..., Served]
+) -> None:
+    """Where no engine is forced."""
+    shelf = tmp_path / "home" / "models"
+    install(shelf, "zipformer-en", "en-US")
+    install(shelf, "broken", "en-US")
+    (shelf / "broken" / "stapes-model.toml").write_text("[")
+
+    with capture_logs() as lines:
+        deployment = start_server(engine=None).deployment
+
+    assert [share.model for share in deployment.pool.shares] == ["zipformer-en"]
+    assert [str(shelf / "broken") in line["cause"] for line in lines if "cause" in line] == [True]

@@ -30,14 +30,22 @@ def test_health_says_alive(client: httpx.Client) -> None:
     assert answer.headers["date"]
 
 
-def test_ready_names_the_engine_and_the_streams(client: httpx.Client, served: Served) -> None:
-    """Nothing live, and how many may be."""
+def test_ready_names_the_models_and_the_streams(client: httpx.Client, served: Served) -> None:
+    """Which model hears what; nothing live, and how many may be."""
     answer = client.get("/ready")
 
     assert answer.status_code == 200
     assert answer.json() == {
         "status": "ready",
-        "engine": "scripted",
+        "models": [
+            {
+                "model": "scripted",
+                "engine": "scripted",
+                "modelType": "ORACLE",
+                "modelDomains": ["GENERIC", "MEDICAL"],
+                "languageCodes": ["en-US"],
+            }
+        ],
         "streams": {"live": 0, "limit": served.deployment.pool.limit},
     }
 
@@ -62,7 +70,7 @@ def test_not_ready_is_503_with_the_reason(
     name, value, reason = REASONS[named]
     *path, attribute = name.split(".")
     owner = getattr(served.deployment, path[0]) if path else served.deployment
-    monkeypatch.setattr(owner, attribute, value)
+    monkeypatch.setattr(type(owner) if path == ["pool"] else owner, attribute, value)
 
     answer = client.get("/ready")
 

@@ -218,12 +218,14 @@ def test_an_empty_folder_becomes_a_home(path: Path) -> None:
     assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
 
 
-def test_settings_may_be_there_first(path: Path) -> None:
-    """A settings file does not make a folder somebody else's, and stays."""
-    path.mkdir()
-    (path / "stapes.toml").write_text("port = 9000\n")
+def test_settings_and_models_may_be_there_first(path: Path) -> None:
+    """They do not make a folder somebody else's, and stay."""
+    (path / "models" / "mine").mkdir(parents=True)
+    for name in ("stapes.toml", "models.toml"):
+        (path / name).write_text("port = 9000\n")
     create_home(path, NOON)
     assert (path / "stapes.toml").read_text() == "port = 9000\n"
+    assert (path / "models" / "mine").is_dir()
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "keys", "oci"])

@@ -19,7 +19,6 @@ from stapes.engines.port import HearingParams
 from stapes.errors import (
     EngineError,
     InternalServerError,
-    InvalidParameterError,
     ServiceUnavailableError,
 )
 from stapes.protocol.events import (
@@ -31,6 +30,7 @@ from stapes.protocol.events import (
 )
 from stapes.workers.links import Ear
 from stapes.workers.pool import Pool
+from tests.engines.models import TONES
 
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 2000)
 PATIENCE_S = 60
@@ -143,6 +143,20 @@ async def test_an_engine_of_many_streams_shares_a_process() -> None:
     assert all(texts[0].startswith(text) for text in texts)
 
 
+async def test_a_full_process_takes_no_more() -> None:
+    """Each is filled before the next one, and none takes more than the engine says."""
+    async with running("sherpa", model=TONES, streams=12, warm=1) as pool:
+        most = pool.capabilities.streams_per_process
+        ears = [await pool.take(PARAMS, Inbox().post) for _ in range(2 * most + 1)]
+        assert len(pool.busy_pids) == 3
+        for ear in ears[:most]:
+            ear.release()
+        assert len(pool.busy_pids) == 2
+        ears[:most] = [await pool.take(PARAMS, Inbox().post) for _ in range(most)]
+        assert len(pool.busy_pids) == 3
+        assert most == 5
+
+
 async def test_a_killed_worker_is_told_to_its_stream_alone() -> None:
     """The next stream gets another process."""
     async with running("pocketsphinx") as pool:
@@ -172,23 +186,6 @@ async def test_a_killed_template_is_started_again() -> None:
         (await pool.take(PARAMS, Inbox().post)).release()
 
 
-@pytest.mark.parametrize(
-    ("hearing", "named"),
-    [
-        (HearingParams(language="fr-FR"), "languageCode fr-FR"),
-        (HearingParams(model_type="WHISPER", language="en"), "modelType WHISPER"),
-        (HearingParams(model_domain="MEDICAL"), "modelDomain MEDICAL"),
-    ],
-)
-async def test_what_is_not_installed_is_named(hearing: HearingParams, named: str) -> None:
-    """With what is."""
-    async with running("pocketsphinx", warm=1) as pool:
-        params = ListenerParams("audio/raw;rate=16000", hearing, 0, 2000)
-        with pytest.raises(InvalidParameterError, match=f"{named}.*en-US") as caught:
-            await pool.take(params, Inbox().post)
-        assert "ORACLE" in caught.value.public
-
-
 async def test_an_engine_that_does_not_exist_is_an_error() -> None:
     """It names those there are."""
     with pytest.raises(EngineError, match="scripted"):
@@ -206,8 +203,8 @@ async def test_workers_do_not_have_the_master_key(monkeypatch: pytest.MonkeyPatc
     """Nor one that is about to take its place; the rest of the environment they have."""
     for name in ("STAPES_MASTER_KEY", "STAPES_NEW_MASTER_KEY", "STAPES_SOMETHING"):
         monkeypatch.setenv(name, "a value of some length")
-    async with running():
-        environments = [child.environ() for child in psutil.Process().children(recursive=True)]
-    assert environments
+    async with running() as pool:
+        environments = [psutil.Process(pid).environ() for pid in pool.worker_pids]
+    assert len(environments) > 1
     for environment in environments:
         assert {name for name in environment if name.startswith("STAPES_")} == {"STAPES_SOMETHING"}

@@ -36,6 +36,11 @@ class Endpointer:
         """
         return min(max(self.final_silence_ms // 2, SHORTEST_SILENCE_MS), LONGEST_HANGOVER_MS)
 
+    @property
+    def spare_ms(self) -> int:
+        """What a recogniser has left after the end of a segment until the final is due."""
+        return max(self.final_silence_ms, SHORTEST_SILENCE_MS) - self.hangover_ms
+
     def partial_due(self, silence_ms: int) -> bool:
         """Whether a changed text may be shown after this much silence."""
         if self.partial_silence_ms >= self.final_silence_ms:

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from typer.core import TyperGroup
 
 import stapes
-from stapes.cli import audit, iam, keys, receipt, sessions
+from stapes.cli import audit, bench, iam, keys, models, receipt, sessions
 from stapes.cli.demo import demo
 from stapes.cli.init import init
 from stapes.cli.prune import prune
+from stapes.cli.revoke import revoke
 from stapes.cli.serve import serve
 from stapes.cli.terminal import fail
 from stapes.cli.token import token
@@ -75,7 +76,9 @@ app.command()(demo)
 app.command()(init)
 app.command()(serve)
 app.command()(token)
+app.command()(revoke)
 app.command()(transcribe)
+app.add_typer(models.app, name="models")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
@@ -83,6 +86,7 @@ app.command()(usage)
 app.command()(prune)
 app.add_typer(receipt.app, name="receipt")
 app.add_typer(iam.app, name="iam")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
+import httpx
 import typer
 
 from stapes.errors import ClientError
 
 if TYPE_CHECKING:
-    from stapes.cli.listening import Server, Transcript
+    from stapes.cli.listening import Transcript
     from stapes.cli.measures import Stopwatch
     from stapes.client.files import Source
+    from stapes.client.profile import Server
 
 FINAL_SILENCE_MS = 700
 SILENCE_AFTER_MS = 1_000
@@ -38,15 +40,26 @@ def demo(
     - stapes demo
     - stapes demo --fast
     """
-    from stapes.cli.listening import Server
     from stapes.cli.own_server import own_server
+    from stapes.client.profile import Server
 
     typer.echo("Starting a server in a temporary home …")
     began = time.monotonic()
     with own_server() as own:
         typer.echo(f"It listens on {own.url} (after {time.monotonic() - began:.1f} s).")
+        if hint := _advice(own.url):
+            typer.echo(hint)
         server = Server(own.url, own.profile, own.profile.compartment)
         _show(server, fast=fast)
+
+
+def _advice(url: str) -> str | None:
+    """What the server would say on how to hear better."""
+    from stapes.models.catalogue import advice, read_catalogue
+
+    with httpx.Client(trust_env=False) as client:
+        ready = client.get(f"{url}/ready").json()
+    return advice((share["engine"] for share in ready["models"]), read_catalogue())
 
 
 def _show(server: Server, *, fast: bool) -> None:

@@ -10,20 +10,11 @@ from dataclasses import dataclass
 
 from stapes.cli.captions import Captions
 from stapes.client.files import RATE, Reader, Source, paced
-from stapes.client.profile import Profile
+from stapes.client.profile import Server
 from stapes.client.stream import Result, Stream, open_stream
 from stapes.client.tokens import mint_token
 from stapes.errors import ClientError
 from stapes.protocol.resources import CreateRealtimeSessionTokenDetails, RealtimeSessionToken
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where to stream, as whom, and for which compartment."""
-
-    url: str
-    profile: Profile
-    compartment_id: str
 
 
 @dataclass(frozen=True, slots=True)

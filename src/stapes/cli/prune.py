@@ -11,6 +11,9 @@ from stapes.cli.moments import parse_age
 from stapes.cli.own_store import open_own
 from stapes.cli.terminal import HomeFolder, local_actor
 
+NOTHING_BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
+"""There is no older record, whatever age is asked for."""
+
 
 def prune(
     *,
@@ -68,7 +71,4 @@ def _before(now: datetime, age: str | None, days: float | None) -> datetime | No
 
 
 def _earlier(now: datetime, age: timedelta) -> datetime:
-    try:
-        return now - age
-    except OverflowError:  # before the first year there was nothing either
-        return datetime.min.replace(tzinfo=UTC)
+    return now - min(age, now - NOTHING_BEFORE)

@@ -24,7 +24,8 @@ def serve(
         int | None, typer.Option(help="TCP port; 0 takes a free one.", show_default="8080")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="Engine that hears.", show_default="pocketsphinx")
+        str | None,
+        typer.Option(help="The one engine that hears.", show_default="the best installed models"),
     ] = None,
     streams: Annotated[
         int | None, typer.Option(help="Concurrent streams.", show_default="from the cores")
@@ -59,3 +60,5 @@ def _announce(running: Running) -> None:
     config_file = shlex.quote(str(home.config_file))
     typer.echo(f"Stapes listens on {running.url} (Ctrl-C ends it).")
     typer.echo(f"Mint a token: stapes token --url {running.url} --config-file {config_file}")
+    if hint := running.deployment.pool.advice():
+        typer.echo(hint)

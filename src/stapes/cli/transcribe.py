@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +15,8 @@ from stapes.cli.terminal import Compartment, ConfigFile, ProfileName, fail
 from stapes.errors import AudioError
 
 if TYPE_CHECKING:
-    from stapes.cli.listening import Server
     from stapes.client.files import Source
+    from stapes.client.profile import Server
 
 STANDARD_INPUT = "-"
 
@@ -89,6 +87,8 @@ def transcribe(
     - arecord -q -f S16_LE -r 16000 | stapes transcribe - --raw 16000
     - stapes transcribe --url http://127.0.0.1:8080 a.wav b.wav
     """
+    from stapes.cli.own_server import server_at
+
     names = _names(files or [], mic=mic, raw=raw, format_=format_)
     sources = [source for name in names if (source := _open(name, raw)) is not None]
     parameters = {
@@ -102,7 +102,7 @@ def transcribe(
     wish = _Wish(format_, fast, len(names) > 1, given)
     done = 0
     if sources:
-        with _server(url, config_file, profile, compartment) as server:
+        with server_at(url, config_file, profile, compartment) as server:
             done = sum(_transcribe(server, source, wish) for source in sources)
     if done < len(names):
         raise typer.Exit(1)
@@ -135,22 +135,6 @@ def _open(name: str | None, raw: int | None) -> Source | None:
     except AudioError as error:
         fail(error)
         return None
-
-
-@contextmanager
-def _server(
-    url: str | None, config_file: Path | None, profile_name: str, compartment: str | None
-) -> Iterator[Server]:
-    from stapes.cli.listening import Server
-    from stapes.cli.own_server import own_server
-    from stapes.client.profile import read_profile
-
-    if url is not None:
-        profile = read_profile(config_file, profile_name)
-        yield Server(url, profile, compartment or profile.compartment)
-    else:
-        with own_server() as own:
-            yield Server(own.url, own.profile, own.profile.compartment)
 
 
 def _transcribe(server: Server, source: Source, wish: _Wish) -> bool:

@@ -47,6 +47,15 @@ class Profile:
         return KeyId(self.tenancy, self.user, self.fingerprint)
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to stream, as whom, and for which compartment."""
+
+    url: str
+    profile: Profile
+    compartment_id: str
+
+
 def default_config_file() -> Path:
     """``$OCI_CONFIG_FILE``, else the file of ``stapes init`` when there is one, else OCI's own."""
     if named := os.environ.get("OCI_CONFIG_FILE"):

@@ -7,7 +7,7 @@ how the bytes were cut or when they came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -29,13 +29,17 @@ from stapes.audio.segments import (
     SpeechStarted,
     VoiceActivity,
 )
-from stapes.engines.port import Engine, HearingParams, Segment
-from stapes.errors import EngineError
+from stapes.engines.port import Engine, HearingParams, Segment, Turn
 from stapes.protocol.heard import Heard, PartialHeard, UtteranceHeard
 from stapes.protocol.words import Word
 
 BLOCK_SAMPLES = 3 * WINDOW_SAMPLES
 """What the recogniser is given at a time: 96 ms, so partials come at most that often."""
+
+Asking = Generator[Turn, Sequence[Segment], None]
+Listening = Generator[Turn, Sequence[Segment], list[Heard]]
+"""Listening that asks for its recogniser's turns, so that those of many streams can be taken
+together; it goes on with what `Turn.take` would return, and returns what was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +63,15 @@ class Listener:
         Raises `InvalidParameterError` for an unknown encoding, `EngineError` when the engine
         opens no recogniser.
         """
-        if engine.capabilities.sample_rate_hz != RATE_HZ:
-            raise EngineError(f"the engine does not take {RATE_HZ} Hz")
         self._decoder = Decoder(parse_encoding(params.encoding))
         self._resampler = Resampler(self._decoder.encoding.rate_hz, RATE_HZ)
         self._endpointer = Endpointer(params.partial_silence_ms, params.final_silence_ms)
         self._segmenter = Segmenter(
             voice_activity or _silero(), SegmentRules(hangover_ms=self._endpointer.hangover_ms)
         )
-        self._recogniser = engine.open(params.hearing)
+        self._to_engine = Resampler(RATE_HZ, engine.capabilities.sample_rate_hz)
+        hearing = replace(params.hearing, spare_ms=self._endpointer.spare_ms)
+        self._recogniser = engine.open(hearing)
         self._has_partials = engine.capabilities.partials
         self._decoded_samples = 0
         self._speech_samples = 0
@@ -99,19 +103,27 @@ class Listener:
 
     def accept(self, audio: bytes) -> list[Heard]:
         """Listen to more audio, any number of bytes. Raises `EngineError`."""
-        heard: list[Heard] = []
-        for event in self._segmenter.accept(self._resampled(audio)):
-            self._take(event)
-            heard += self._judge()
-        return heard
+        return _alone(self.listen(audio))
 
     def flush(self) -> list[Heard]:
         """End the utterance now; the last of the answer is its final, the only one in it.
 
         Its words are empty when nothing was pending. The stream may go on.
         """
-        self._take_all(self._segmenter.accept(self._resampler.flush()))
-        self._take_all(self._segmenter.flush())
+        return _alone(self.end())
+
+    def listen(self, audio: bytes) -> Listening:
+        """`accept`, asking for its turns; one at a time is to be run to its end."""
+        heard: list[Heard] = []
+        for event in self._segmenter.accept(self._resampled(audio)):
+            yield from self._take(event)
+            heard += yield from self._judge()
+        return heard
+
+    def end(self) -> Listening:
+        """`flush`, asking for its turns."""
+        yield from self._take_all(self._segmenter.accept(self._resampler.flush()))
+        yield from self._take_all(self._segmenter.flush())
         return [self._final(self.heard_ms)]
 
     def close(self) -> None:
@@ -123,11 +135,11 @@ class Listener:
         self._decoded_samples += len(pcm)
         return self._resampler.resample(pcm)
 
-    def _take_all(self, events: Iterable[SegmentEvent]) -> None:
+    def _take_all(self, events: Iterable[SegmentEvent]) -> Asking:
         for event in events:
-            self._take(event)
+            yield from self._take(event)
 
-    def _take(self, event: SegmentEvent) -> None:
+    def _take(self, event: SegmentEvent) -> Asking:
         match event:
             case SpeechStarted():
                 self._segment_start = event.at_sample
@@ -135,27 +147,26 @@ class Listener:
                 self._now = event.through_sample
                 self._last_speech = event.last_speech_sample
                 self._utterance.begin(self._segment_start)
-                self._feed(event.pcm)
+                yield from self._feed(event.pcm)
             case SpeechEnded():
-                self._drain()
+                yield from self._recognise(ends=True)
             case SilenceContinued():
                 self._now = event.through_sample
             case _:
                 assert_never(event)
 
-    def _feed(self, pcm: Pcm) -> None:
+    def _feed(self, pcm: Pcm) -> Asking:
         self._speech_samples += len(pcm)
         self._block = np.concatenate((self._block, pcm))
         if len(self._block) >= BLOCK_SAMPLES:
-            self._recognise()
+            yield from self._recognise(ends=False)
 
-    def _recognise(self) -> None:
-        block, self._block = self._block, np.empty(0, np.int16)
-        self._note(self._recogniser.accept(block))
-
-    def _drain(self) -> None:
-        self._recognise()
-        self._note(self._recogniser.drain())
+    def _recognise(self, *, ends: bool) -> Asking:
+        block = self._to_engine.resample(self._block)
+        self._block = np.empty(0, np.int16)
+        if ends:
+            block = np.concatenate((block, self._to_engine.flush()))
+        self._note((yield Turn(self._recogniser, block, ends)))
 
     def _note(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
@@ -170,13 +181,13 @@ class Listener:
             end_ms=min(word.end_ms + offset, now),
         )
 
-    def _judge(self) -> list[Heard]:
+    def _judge(self) -> Listening:
         if self._utterance.begun_at is None:
             return []
         silence_ms = (self._now - self._last_speech) // SAMPLES_PER_MS
         length_ms = (self._now - self._utterance.begun_at) // SAMPLES_PER_MS
         if self._endpointer.final_due(silence_ms, length_ms):
-            self._take_all(self._segmenter.cut())
+            yield from self._take_all(self._segmenter.cut())
             final = self._final(self._now // SAMPLES_PER_MS)
             return [final] if final.words else []
         is_partial_due = self._has_partials and self._endpointer.partial_due(silence_ms)
@@ -221,6 +232,17 @@ class _Utterance:
         if changed:
             self._shown = text
         return changed
+
+
+def _alone(listening: Listening) -> list[Heard]:
+    """Take the turns as they are asked for."""
+    try:
+        turn = next(listening)
+        while True:
+            turn = listening.send(turn.take())
+    except StopIteration as end:
+        heard: list[Heard] = end.value
+        return heard
 
 
 def _silero() -> VoiceActivity:

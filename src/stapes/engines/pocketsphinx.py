@@ -24,6 +24,9 @@ FRAME_SAMPLES = RATE_HZ * FRAME_MS // 1000
 PRIME_SAMPLES = 4 * RATE_HZ
 """Speech after which the cepstral mean of a stream is taken as known."""
 
+PAUSE_SHARE = 0.1
+"""Of the loudest sample: what stays below it is taken for a pause."""
+
 USUAL_MEANS = np.array(
     [
         [49.0, 0.0, 0.0, 6.0, -6.0, -2.0, -7.0, -2.0, -3.0, 0.0, 0.0, -1.0, 0.0],
@@ -40,7 +43,7 @@ MOST_FRAMES = 3000
 
 SEARCH = {"maxhmmpf": 7000, "maxwpf": 50}
 """Models and words searched in a frame at most; the presets are 30,000 and no limit. It saves a
-third of the time, and the words are as good as with the presets (`scripts/bench wer`)."""
+third of the time, and the words are as good as with the presets (`scripts/bench hearing`)."""
 
 _SURVIVAL = (
     *((1500, 0.77), (700, 0.75), (500, 0.72), (400, 0.69)),
@@ -106,11 +109,11 @@ class CepstralMean:
 
 def _sounding_frames(pcm: Pcm) -> float:
     """Frames that count: the decoder leaves digital silence out of its mean."""
-    whole = len(pcm) // FRAME_SAMPLES * FRAME_SAMPLES
-    if whole == 0:
+    frames = len(pcm) // FRAME_SAMPLES
+    if frames == 0:
         return len(pcm) / FRAME_SAMPLES * bool(pcm.any())
-    share = float(pcm[:whole].reshape(-1, FRAME_SAMPLES).any(axis=1).mean())
-    return len(pcm) / FRAME_SAMPLES * share
+    sounding = pcm[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES).any(axis=1)
+    return len(pcm) / FRAME_SAMPLES * int(np.count_nonzero(sounding)) / frames
 
 
 class PocketSphinxEngine:
@@ -138,7 +141,7 @@ class PocketSphinxEngine:
         if self._open is not None and not self._open.closed:
             raise EngineError("PocketSphinx serves one stream a process, and one is open")
         self._decoder.reinit_feat()  # nothing of the stream before stays in the front end
-        self._open = PocketSphinxRecogniser(self._decoder)
+        self._open = PocketSphinxRecogniser(self._decoder, params.spare_ms)
         return self._open
 
 
@@ -148,18 +151,20 @@ class PocketSphinxRecogniser:
     Recognition depends much on the mean of the cepstra that is taken off every frame, and the
     built-in one fits few microphones. So the mean of the stream is measured as it goes on, and
     until `PRIME_SAMPLES` of speech have been heard, a segment is decoded once more with the mean
-    that was found by then: when that much is full, or when the segment ends before.
+    that was found by then: when that much is full, or when the segment ends before and there is
+    time for it until its final is due.
     """
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: Any, spare_ms: int) -> None:
         self.closed = False
+        self._spare_samples = int(spare_ms * RATE_HZ / 1000 / _CAPABILITIES.real_time_factor)
         self._decoder = decoder
         self._samples = 0
         self._held: list[Pcm] | None = []
         self._heard = 0
         self._mean = CepstralMean()
         decoder.set_cmn(str(self._mean))
-        self._text: tuple[str, ...] = ()
+        self._text = ""
 
     def accept(self, pcm: Pcm) -> Sequence[Segment]:
         """Decode; a partial when its words changed. Raises `EngineError`."""
@@ -175,7 +180,7 @@ class PocketSphinxRecogniser:
         self._adapt(pcm)
         if self._held is not None:
             self._held.append(pcm)
-            if self._heard >= PRIME_SAMPLES:
+            if self._heard >= PRIME_SAMPLES and self._is_loud(pcm):
                 self._prime()
                 self._held = None
         return self._partial()
@@ -185,13 +190,14 @@ class PocketSphinxRecogniser:
         if self._samples == 0:
             return ()
         if self._held is not None:
-            self._prime()
+            if self._samples <= self._spare_samples:
+                self._prime()
             self._held = []
         self._decoder.end_utt()
         self._decoder.set_cmn(str(self._mean))
         words = self._words(final=True)
         self._samples = 0
-        self._text = ()
+        self._text = ""
         return (Segment(words, is_final=True),)
 
     def close(self) -> None:
@@ -199,6 +205,11 @@ class PocketSphinxRecogniser:
         if not self.closed and self._samples:
             self._decoder.end_utt()
         self.closed = True
+
+    def _is_loud(self, pcm: Pcm) -> bool:
+        """Whether it is no pause: where speech may just have ended, nothing may take long."""
+        loudest = max(_peak(held) for held in self._held or [pcm])
+        return _peak(pcm) >= PAUSE_SHARE * loudest
 
     def _adapt(self, pcm: Pcm) -> None:
         self._mean.learn(self._decoder.get_cmn(True), pcm)
@@ -214,12 +225,12 @@ class PocketSphinxRecogniser:
         self._decoder.set_cmn(str(self._mean))
 
     def _partial(self) -> Sequence[Segment]:
-        words = self._words(final=False)
-        text = tuple(word.text for word in words)
+        found = self._decoder.hyp()  # much cheaper than its words, which change seldom
+        text = found.hypstr if found else ""
         if text == self._text:
             return ()
         self._text = text
-        return (Segment(words, is_final=False),)
+        return (Segment(self._words(final=False), is_final=False),)
 
     def _words(self, *, final: bool) -> tuple[Word, ...]:
         end_ms = self._samples * 1000 // RATE_HZ
@@ -228,6 +239,10 @@ class PocketSphinxRecogniser:
             for segment in self._decoder.seg() or ()
             if not _FILLER.match(segment.word)
         )
+
+
+def _peak(pcm: Pcm) -> int:
+    return max(int(pcm.max()), -int(pcm.min()))
 
 
 def _word(segment: Any, end_ms: int, final: bool) -> Word:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,11 +60,19 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class HearingParams:
-    """What a recogniser is opened with."""
+    """What a recogniser is opened with.
+
+    ``phrases`` are to be heard rather than what sounds like them; an engine whose capabilities
+    have no ``bias_phrases`` passes over them.
+    ``spare_ms`` is the time that `Recogniser.drain` may take and still be ready when the final is
+    due; an engine that could hear better with more work does no more of it than that allows.
+    """
 
     language: str = "en-US"
     model_type: str = "ORACLE"
     model_domain: str = "GENERIC"
+    phrases: tuple[str, ...] = ()
+    spare_ms: int = 1000
 
 
 class Recogniser(Protocol):
@@ -101,4 +109,30 @@ class Engine(Protocol):
 
     def open(self, params: HearingParams) -> Recogniser:
         """Open a recogniser for one stream. Raises `stapes.errors.EngineError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a stream asks of its recogniser at a time: to accept ``pcm``, then, if asked, to end."""
+
+    recogniser: Recogniser
+    pcm: Pcm
+    ends: bool
+
+    def take(self) -> Sequence[Segment]:
+        """Ask the recogniser alone. Raises `stapes.errors.EngineError`."""
+        heard = self.recogniser.accept(self.pcm)
+        return [*heard, *self.recogniser.drain()] if self.ends else heard
+
+
+@runtime_checkable
+class BatchEngine(Engine, Protocol):
+    """An engine that decodes the turns of several streams together for less than one by one."""
+
+    def take_together(self, turns: Sequence[Turn]) -> Sequence[Sequence[Segment]]:
+        """The answer to each turn, the same as it would have alone; a recogniser has one turn.
+
+        Raises `stapes.errors.EngineError`; the recognisers are then of no more use.
+        """
         ...

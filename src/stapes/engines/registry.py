@@ -16,27 +16,42 @@ def _pocketsphinx(_model: Path | None) -> Engine:
     return PocketSphinxEngine()
 
 
-def _scripted(_model: Path | None) -> Engine:
-    from stapes.engines.scripted import ScriptedEngine
+def _scripted(model: Path | None) -> Engine:
+    from stapes.engines.scripted import ScriptedEngine, read_capabilities
 
-    return ScriptedEngine()
+    return ScriptedEngine() if model is None else ScriptedEngine(able=read_capabilities(model))
+
+
+def _sherpa(model: Path | None) -> Engine:
+    from stapes.engines.sherpa import SherpaEngine
+
+    return SherpaEngine(_given(model, "sherpa"))
 
 
 def _whisper(model: Path | None) -> Engine:
     from stapes.engines.whisper import WhisperEngine
 
+    return WhisperEngine(_given(model, "whisper"))
+
+
+def _given(model: Path | None, engine: str) -> Path:
     if model is None:
-        raise EngineError("the engine whisper needs the folder of a model")
-    return WhisperEngine(model)
+        raise EngineError(f"the engine {engine} needs the folder of a model")
+    return model
 
 
 ENGINES: Mapping[str, Callable[[Path | None], Engine]] = MappingProxyType(
-    {"pocketsphinx": _pocketsphinx, "scripted": _scripted, "whisper": _whisper}
+    {
+        "pocketsphinx": _pocketsphinx,
+        "scripted": _scripted,
+        "sherpa": _sherpa,
+        "whisper": _whisper,
+    }
 )
 
 
 def load_engine(name: str, model: Path | None = None) -> Engine:
-    """Load an engine, with the model in the folder ``model`` where it needs one.
+    """Load an engine; ``model`` is the folder of its model, for those that bring none.
 
     Raises `EngineError` when there is none of this name or it cannot load.
     """

@@ -7,7 +7,10 @@ doubled piece of a stream shows in the words.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from stapes.engines.model_folder import read_model_folder
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
@@ -32,16 +35,31 @@ _CAPABILITIES = Capabilities(
 )
 
 
+def read_capabilities(model: Path) -> Capabilities:
+    """What a model's folder says of it; an engine with these stands in for that model.
+
+    Raises `EngineError`, as `read_model_folder` does.
+    """
+    folder = read_model_folder(model)
+    return replace(
+        _CAPABILITIES,
+        model_type=folder.model_type,
+        model_domains=folder.domains,
+        languages=folder.languages,
+    )
+
+
 class ScriptedEngine:
     """Opens recognisers that count: ``zero one two`` and so on, one word every ``word_ms``."""
 
-    def __init__(self, word_ms: int = 320) -> None:
+    def __init__(self, word_ms: int = 320, able: Capabilities = _CAPABILITIES) -> None:
         self._word_ms = word_ms
+        self._able = able
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this engine can do."""
-        return _CAPABILITIES
+        """What this engine can do, or says that it can."""
+        return self._able
 
     def open(self, params: HearingParams) -> ScriptedRecogniser:
         """Open a recogniser for one stream; the parameters change nothing."""

@@ -78,6 +78,8 @@ class LoadedWhisper:
         """The language that is spoken in up to 30 s of audio; None when that is not clear."""
         # One column more is there than is decoded; without it the encoding serves both.
         features = self._model.feature_extractor(_samples(pcm))[..., :-1]
+        if features.shape[-1] == 0:
+            return None  # less than 10 ms
         language, probability, _ = self._model.detect_language(features=features)
         return str(language) if probability >= SURE_OF_LANGUAGE else None
 

@@ -145,7 +145,7 @@ PARAMETERS = (
         _choice(*LEVELS),
         allowed=tuple(LEVELS),
         default="NONE",
-        help="how sure the last words of a partial have to be before they are shown",
+        help="how sure the last words of a partial have to be before they are shown; see Partials",
     ),
     Parameter(
         "modelType",

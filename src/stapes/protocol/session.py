@@ -74,7 +74,7 @@ from stapes.protocol.state import Phase, Rules, Session
 PARTIAL_INTERVAL_MS = 100
 HELD_AUDIO_MS = 2000
 MOST_OPEN_FLUSHES = 32
-LONGEST_REVOKED_DRAIN_MS = 500
+LONGEST_REVOKED_DRAIN_MS = 250
 """A peer whose token was taken back reads no more after this, though its last words are not heard
 to the end yet. They still are, and are kept."""
 
@@ -334,6 +334,13 @@ def _ending(error: ApiError) -> Ending:
     return "revoked" if isinstance(error, TokenRevokedError) else "stopped"
 
 
+def _stop_draining(session: Session, event: StopRequested, _now_ms: int) -> Step:
+    """Note that the token was taken back, for a peer that still waits for its last words."""
+    if not isinstance(event.error, TokenRevokedError) or session.farewell is None:
+        return session, []
+    return replace(session, farewell=event.error, ending="revoked"), []
+
+
 def _fail(session: Session, event: RecogniserFailed, _now_ms: int) -> Step:
     """Tell the peer that the fault is ours and close."""
     return _refuse(session, event.error, "failed")
@@ -355,13 +362,15 @@ def _drain(session: Session, farewell: ApiError | None, ending: Ending, now_ms: 
 
 
 def _drained(session: Session, event: UtteranceArrived, _now_ms: int) -> Step:
-    """Send and keep the last finals; after the very last, say farewell and close."""
+    """Keep the last finals, and send them while the peer is there; after the very last, close."""
     why, flushes = "", session.flushes
     if event.is_answer:
         why, flushes = flushes[0], flushes[1:]
     session, effects = _send_final(
         replace(session, flushes=flushes), event, is_wanted=why == "request"
     )
+    if session.farewell is None:
+        effects = [effect for effect in effects if not isinstance(effect, Send)]
     if why != "close":
         return session, effects
     session, more = _finish(session)
@@ -494,7 +503,7 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.DRAINING, UtteranceArrived): _drained,
     (Phase.DRAINING, AudioHeard): _note_heard_late,
     (Phase.DRAINING, TimeElapsed): _check_drain_time,
-    (Phase.DRAINING, StopRequested): _ignore,
+    (Phase.DRAINING, StopRequested): _stop_draining,
     **{(Phase.CLOSED, event): _ignore for event in get_args(Event)},
 }
 """Which event may come in which phase, and what then happens. The documentation's table is made

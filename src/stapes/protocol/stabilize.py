@@ -12,6 +12,10 @@ from stapes.protocol.words import Word
 
 LEVELS = {"NONE": 0.0, "LOW": 0.5, "MEDIUM": 0.65, "HIGH": 0.74}
 
+PROMISED_CHANGES = {"NONE": 10.0, "LOW": 3.0, "MEDIUM": 1.0, "HIGH": 0.1}
+"""Of 100 words that partials show at a level, how many at most the final may not have, in clear
+speech. `scripts/bench stability` holds it over the bundled samples."""
+
 
 def stabilize(words: Sequence[Word], level: str) -> tuple[Word, ...]:
     """``words`` without the trailing ones that are less sure than ``level`` demands.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from stapes.audio.encodings import ENCODINGS
+from stapes.engines.port import HearingParams
 from stapes.errors import ServiceUnavailableError, StoreError, TokenUsedError
 from stapes.protocol.events import Ending, SaveFinal
 from stapes.protocol.params import Params
@@ -33,6 +34,7 @@ class StreamAccount:
         self.stream = stream
         self._writer = deployment.writer
         self._store = deployment.store
+        self._opened = deployment.metrics.streams_opened
         self._keeps_words = deployment.settings.keep_transcripts_days != 0
         self._words = 0
         self._began = time.monotonic()
@@ -45,6 +47,7 @@ class StreamAccount:
     def begin(self) -> None:
         """The peer is told that it is connected."""
         self._began = self._metered_at = time.monotonic()
+        self._opened.inc()
         grant = self.grant
         self._writer.put(
             Audited(
@@ -122,11 +125,18 @@ class StreamAccount:
         return round((time.monotonic() - self._began) * 1000)
 
 
+def hearing_params(params: Params) -> HearingParams:
+    """What of the parameters decides which model hears the stream, and how."""
+    return HearingParams(params.language, params.model_type, params.model_domain)
+
+
 async def open_account(deployment: Deployment, grant: Grant, params: Params) -> StreamAccount:
     """Claim the session's next stream in the store, before anything is spent on it.
 
-    Raises `TokenUsedError` when a single-use token had its one opening, on whatever server, and
-    `ServiceUnavailableError` when the store cannot say.
+    Raises:
+        InvalidParameterError: no installed model fits the parameters.
+        TokenUsedError: a single-use token had its one opening, on whatever server.
+        ServiceUnavailableError: the store cannot say.
     """
     opened = StreamOpened(
         grant.session_id,
@@ -136,7 +146,7 @@ async def open_account(deployment: Deployment, grant: Grant, params: Params) -> 
         user_id=grant.user_id,
         opened_at=datetime.now(UTC),
         params={**asdict(params), "encoding": ENCODING_NAMES[params.encoding]},
-        engine=deployment.pool.capabilities.name,
+        engine=deployment.pool.model_for(hearing_params(params)),
         server_id=deployment.server_id,
     )
     only_first = bool(grant.limits and grant.limits.single_use)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from stapes import __version__
-from stapes.server import health, openapi, refusals, stream, token_endpoint
+from stapes.server import (
+    health,
+    metrics_endpoint,
+    openapi,
+    refusals,
+    revoking_endpoint,
+    sessions_endpoint,
+    stream,
+    token_endpoint,
+    usage_endpoint,
+)
 from stapes.server.deployment import Deployment
 
 
@@ -19,8 +29,15 @@ def create_app(deployment: Deployment) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.deployment = deployment
-    app.include_router(token_endpoint.router)
-    app.include_router(health.router)
+    for module in (
+        token_endpoint,
+        sessions_endpoint,
+        revoking_endpoint,
+        usage_endpoint,
+        health,
+        metrics_endpoint,
+    ):
+        app.include_router(module.router)
     app.router.routes.append(stream.route)
     openapi.describe(app)
     refusals.install(app, longest_body_bytes=deployment.settings.longest_body_bytes)

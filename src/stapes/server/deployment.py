@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,9 +12,12 @@ from uuid import uuid4
 import structlog
 
 from stapes.errors import HomeError, ServiceUnavailableError, StoreError
+from stapes.models.catalogue import read_catalogue
+from stapes.models.shelf import read_shelf
 from stapes.server.home import Home, open_home
 from stapes.server.known import Known, keep_known, read_known
 from stapes.server.live import LiveSessions
+from stapes.server.metrics import Metrics
 from stapes.server.quotas import Quotas
 from stapes.server.retries import REMEMBERED_FOR, RetryMemory
 from stapes.settings import Settings
@@ -22,7 +25,7 @@ from stapes.store.port import Store
 from stapes.store.sql import open_store
 from stapes.store.writer import Writer
 from stapes.tokens.keys import SigningKey
-from stapes.workers.pool import Pool
+from stapes.workers.pools import Pools
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +39,8 @@ class Deployment:
         known: what of the store is known by heart, as of the last look.
         store_problem: why the store cannot be looked at; None when all is well.
         live: the sessions whose socket is open.
+        looking: held while the store is looked at.
+        metrics: what is counted for ``/metrics``.
         draining: the server is stopping; nothing new may begin.
     """
 
@@ -43,14 +48,27 @@ class Deployment:
     home: Home
     store: Store
     writer: Writer
-    pool: Pool
+    pool: Pools
     known: Known
     retries: RetryMemory
     quotas: Quotas
     server_id: str = field(default_factory=lambda: uuid4().hex)
     live: LiveSessions = field(default_factory=LiveSessions)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    metrics: Metrics = field(default_factory=Metrics)
     store_problem: str | None = None
     draining: bool = False
+    _begun: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Do something beside the requests; it is waited for before the deployment closes."""
+        task = asyncio.create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+
+    async def finish(self) -> None:
+        """Wait for what was begun."""
+        await asyncio.gather(*self._begun)
 
     def signing_key(self, now: datetime) -> SigningKey:
         """The key for new tokens and receipts.
@@ -78,7 +96,8 @@ class Deployment:
 async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
     """Open everything that a server needs, and close it at the end.
 
-    Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`.
+    Raises `stapes.errors.HomeError`, `stapes.errors.StoreError`, `stapes.errors.EngineError`,
+    `stapes.errors.ModelError`.
     """
     home = open_home(settings.home, master_key=settings.master_key, database=settings.database)
     async with AsyncExitStack() as stack:
@@ -92,12 +111,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
                 "run `stapes keys replace`"
             )
         retries = RetryMemory(store.retried_since(now - REMEMBERED_FOR))
-        pool = await Pool.start(
-            settings.engine,
-            model=settings.model,
-            streams=settings.streams,
-            warm=settings.warm_workers,
-        )
+        pool = await open_pools(settings)
         stack.push_async_callback(pool.close)
         writer = Writer(store)
         stack.push_async_callback(_close_writer, writer)
@@ -114,7 +128,29 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
         store.beat(deployment.server_id, now)
         looking = asyncio.create_task(keep_known(deployment))
         stack.push_async_callback(_cancel, looking)
+        stack.push_async_callback(deployment.finish)
         yield deployment
+
+
+async def open_pools(settings: Settings) -> Pools:
+    """The engine of the settings, or else the best installed model for each need.
+
+    Raises `stapes.errors.EngineError`, `stapes.errors.ModelError`.
+    """
+    if settings.engine is not None:
+        return await Pools.start_one(
+            settings.engine,
+            model=settings.model,
+            streams=settings.streams,
+            warm=settings.warm_workers,
+        )
+    catalogue = read_catalogue(settings.home)
+    shelf = read_shelf(settings.shelf, catalogue)
+    for fault in shelf.faults:
+        log.error("model_unreadable", cause=fault)
+    return await Pools.start(
+        shelf.models.values(), catalogue, streams=settings.streams, warm=settings.warm_workers
+    )
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

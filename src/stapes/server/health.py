@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 
 from stapes.errors import StoreError
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import headers, refusals
 from stapes.tokens.keys import jwks
+from stapes.workers.pools import Share
 
 router = APIRouter()
 
@@ -31,11 +33,23 @@ class Streams(BaseModel):
     limit: int
 
 
+class ModelShare(BaseModel):
+    """What one model serves: every language in every domain."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    model: str
+    engine: str
+    model_type: str
+    model_domains: list[str]
+    language_codes: list[str]
+
+
 class Ready(BaseModel):
     """Sessions can be opened and recorded."""
 
     status: Literal["ready"]
-    engine: str
+    models: list[ModelShare]
     streams: Streams
 
 
@@ -83,7 +97,7 @@ async def health() -> Alive:
     },
 )
 async def ready(request: Request) -> JSONResponse:
-    """Whether sessions can be opened and recorded now, and how many more."""
+    """Whether sessions can be opened and recorded now, how many, and which model hears what."""
     deployment: Deployment = request.app.state.deployment
     reasons = await reasons_not_to_be_ready(deployment)
     if reasons:
@@ -91,10 +105,20 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse(
         {
             "status": "ready",
-            "engine": deployment.pool.capabilities.name,
+            "models": [_share_object(share) for share in deployment.pool.shares],
             "streams": {"live": len(deployment.live), "limit": deployment.pool.limit},
         }
     )
+
+
+def _share_object(share: Share) -> dict[str, Any]:
+    return {
+        "model": share.model,
+        "engine": share.engine,
+        "modelType": share.model_type,
+        "modelDomains": share.domains,
+        "languageCodes": share.languages,
+    }
 
 
 @router.get(
@@ -107,6 +131,18 @@ async def public_keys(request: Request) -> dict[str, Any]:
     """The keys that verify session tokens (RFC 7517 section 5)."""
     deployment: Deployment = request.app.state.deployment
     return jwks(deployment.known.keyring.verifying(datetime.now(UTC)).values())
+
+
+@router.get(
+    "/.well-known/receipt-keys.json",
+    operation_id="GetReceiptKeys",
+    response_model=PublicKeys,
+    responses=_answers("The keys."),
+)
+async def receipt_keys(request: Request) -> dict[str, Any]:
+    """Every key that ever signed: a receipt is good for ever (RFC 7517 section 5)."""
+    deployment: Deployment = request.app.state.deployment
+    return jwks(deployment.known.keyring.public.values())
 
 
 async def reasons_not_to_be_ready(deployment: Deployment) -> list[str]:

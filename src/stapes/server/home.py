@@ -5,6 +5,7 @@
     DIR/                         0700
     ├── stapes.db                0600  the store; put in place last, so that it says: complete
     │                                  (where the store is in PostgreSQL: stapes.elsewhere, empty)
+    ├── models/                  installed models, and models.toml for rows of one's own
     ├── keys/token-<kid>.pem     0600  Ed25519, signs session tokens; see `stapes.server.key_files`
     └── oci/
         ├── config               0600  for any OCI SDK: profile DEFAULT, the administrator
@@ -72,8 +73,8 @@ REGION = "local-1"
 """No region of OCI has this name: a client that is told no endpoint reaches nobody."""
 
 STATEMENT = "Allow group Administrators to manage ai-service-speech-family in tenancy"
-NOT_OURS_BUT_FINE = frozenset({"stapes.toml", "lost+found"})
-"""What may be in a folder before it becomes a home: settings, and what a file system brings."""
+NOT_OURS_BUT_FINE = frozenset({"stapes.toml", "models", "models.toml", "lost+found"})
+"""What may be in a folder before it becomes a home: settings, models, a file system's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from stapes.server.direct import Direct
 from stapes.server.refusals import REQUEST_ID, new_id
+
+if TYPE_CHECKING:
+    from stapes.server.direct import Direct
 
 LONGEST_HEAD_BYTES = 32 * 1024
 LONGEST_REQUEST_S = 20.0
+TARGET = "stapes.target"
+"""Name of the scope extension that holds the request target as it was sent."""
+
 _CANNOT_PARSE = b'{"code":"CannotParseRequest","message":"The request is not valid HTTP."}'
 _HEAD_TOO_LARGE = (
     b'{"code":"RequestHeaderFieldsTooLarge","message":"The request head is larger than allowed."}'
@@ -103,6 +108,10 @@ class HttpTransport(HttpToolsProtocol):
                 self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
             )
         else:
+            # The scope's path and query are those of the target as it is understood: without an
+            # authority, a fragment, an empty query. A signature covers what was sent.
+            extensions: dict[str, Any] = {TARGET: self.url}
+            self.scope["extensions"] = extensions
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

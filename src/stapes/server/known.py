@@ -139,12 +139,11 @@ async def look(deployment: Deployment) -> None:
 
     Raises `StoreError`, `HomeError`.
     """
-    before = deployment.known
-    known, elsewhere = await asyncio.to_thread(_look, deployment, before)
-    deployment.quotas.elsewhere = elsewhere
-    if deployment.known is before:  # else another look came first, and saw as much
+    async with deployment.looking:  # one at a time: each sees all that was written before it began
+        known, elsewhere = await asyncio.to_thread(_look, deployment, deployment.known)
         deployment.known = known
-    deployment.live.stop_revoked(deployment.known.revocations)
+    deployment.quotas.elsewhere = elsewhere
+    deployment.live.stop_revoked(known.revocations)
 
 
 def _look(deployment: Deployment, known: Known) -> tuple[Known, Elsewhere]:

@@ -66,6 +66,10 @@ class LiveSessions:
         """How many live sessions were granted so."""
         return sum(is_meant(grant) for _, grant in self._live.values())
 
+    def grants(self) -> list[Grant]:
+        """By which grants sessions are live."""
+        return [grant for _, grant in self._live.values()]
+
     def stop_revoked(self, revocations: Revocations) -> None:
         """End every live session that was taken back."""
         for session, grant in list(self._live.values()):

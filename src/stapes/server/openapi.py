@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,8 @@ from stapes.tokens.limits import BOUNDS, LONGEST_S, MODEL_TYPES, NAMESPACE
 LONGEST_RETRY_TOKEN = 64
 EVERYWHERE = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, 431, HTTPStatus.INTERNAL_SERVER_ERROR)
 SIGNATURE = "ociSignature"
+BEARER = "bearerKey"
+SECURITY: list[dict[str, list[str]]] = [{SIGNATURE: []}, {BEARER: []}]
 _WAITING_HELPS = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 _TEXT = {"type": "string"}
@@ -32,6 +34,13 @@ _BOUND = {
     "origin": {**_VALUE, "pattern": r"^[a-z][a-z0-9+.\-]*://[a-z0-9._\[\]:\-]+$"},
 }
 _SECONDS = {"type": "integer", "minimum": 1, "maximum": LONGEST_S}
+
+
+def _header(name: str, text: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": text, "schema": {**_TEXT, **more}}
+
+
+REQUEST_ID = _header("opc-request-id", "an id of the client's, for tracing", {})
 
 
 class Refusal(BaseModel):
@@ -68,15 +77,15 @@ def token_operation() -> dict[str, Any]:
     answer = {
         "description": "The session and its token.",
         "headers": headers(etag="of the answer"),
-        "content": {"application/json": {"schema": _plain(RealtimeSessionToken)}},
+        "content": {"application/json": {"schema": plain(RealtimeSessionToken)}},
     }
     return {
         "operation_id": "CreateRealtimeSessionToken",
         "responses": {200: answer, **refusals(400, 401, 404, 409, 429, 503)},
         "openapi_extra": {
-            "security": [{SIGNATURE: []}],
+            "security": SECURITY,
             "parameters": [
-                _header("opc-request-id", "an id of the client's, for tracing", {}),
+                REQUEST_ID,
                 _header(
                     "opc-retry-token",
                     "the same request with the same token gets the first answer again, for 24 h",
@@ -91,6 +100,39 @@ def token_operation() -> dict[str, Any]:
     }
 
 
+def operation(
+    operation_id: str,
+    status: int,
+    description: str,
+    *,
+    refused: tuple[int, ...] = (),
+    parameters: Sequence[Mapping[str, Any]] = (),
+    body: Mapping[str, Any] | None = None,
+    **headers_of_answer: str,
+) -> dict[str, Any]:
+    """What an operation that only some may call is declared with."""
+    answer = {"description": description, "headers": headers(**headers_of_answer)}
+    extra: dict[str, Any] = {"security": SECURITY, "parameters": [REQUEST_ID, *parameters]}
+    if body is not None:
+        content = {"application/json": {"schema": body}}
+        extra["requestBody"] = {"required": True, "content": content}
+    return {
+        "operation_id": operation_id,
+        "status_code": status,
+        "responses": {status: answer, **refusals(401, 404, 429, 503, *refused)},
+        "openapi_extra": extra,
+    }
+
+
+def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The parameters of a query that is read into a model."""
+    found = []
+    for name, schema in plain(model)["properties"].items():
+        text = schema.pop("description")
+        found.append({"name": name, "in": "query", "description": text, "schema": schema})
+    return found
+
+
 def describe(app: FastAPI) -> None:
     """Add to the document what belongs to no single operation."""
     framework = app.openapi
@@ -103,32 +145,34 @@ def describe(app: FastAPI) -> None:
                 "scheme": "signature",
                 "description": "OCI request signatures v1: rsa-sha256 over (request-target), host, "
                 "date or x-date, content-length, content-type and x-content-sha256.",
-            }
+            },
+            BEARER: {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A bearer key of a user, for those without an SDK that signs.",
+            },
         }
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _header(name: str, text: str, more: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "header", "description": text, "schema": {**_TEXT, **more}}
-
-
 def _asked() -> dict[str, Any]:
     """The request's body, with the limits of tags that the model leaves to be checked later."""
-    schema = _plain(CreateRealtimeSessionTokenDetails)
+    schema = plain(CreateRealtimeSessionTokenDetails)
     schema["properties"]["freeformTags"] |= _freeform_tags()
     schema["properties"]["definedTags"] |= _defined_tags()
     return schema
 
 
-def _plain(model: type[BaseModel]) -> dict[str, Any]:
+def plain(model: type[BaseModel]) -> dict[str, Any]:
     """A body's schema; what was not given is left out of it, though null would be read so too."""
     schema = model.model_json_schema(mode="validation")
     schema["description"] = (model.__doc__ or "").partition("\n")[0]
     for name, value in schema["properties"].items():
-        given = value["anyOf"][0] if "anyOf" in value else value
-        schema["properties"][name] = {k: v for k, v in given.items() if k != "title"}
+        given = {**value, **value["anyOf"][0]} if "anyOf" in value else value
+        left_out = {"title", "anyOf"} if value.get("default") else {"title", "anyOf", "default"}
+        schema["properties"][name] = {k: v for k, v in given.items() if k not in left_out}
     return schema
 
 

@@ -18,7 +18,6 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from stapes.engines.hearing import ListenerParams
-from stapes.engines.port import HearingParams
 from stapes.errors import (
     ApiError,
     InternalServerError,
@@ -60,7 +59,13 @@ from stapes.protocol.messages import (
 )
 from stapes.protocol.params import Params
 from stapes.protocol.state import Phase, Rules
-from stapes.server.accounting import ENCODING_NAMES, StreamAccount, open_account, unrecordable
+from stapes.server.accounting import (
+    ENCODING_NAMES,
+    StreamAccount,
+    hearing_params,
+    open_account,
+    unrecordable,
+)
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment
 from stapes.server.transport import PING
@@ -359,7 +364,7 @@ def _ms(seconds: float | None) -> int | None:
 def _listener_params(params: Params) -> ListenerParams:
     return ListenerParams(
         encoding=ENCODING_NAMES[params.encoding],
-        hearing=HearingParams(params.language, params.model_type, params.model_domain),
+        hearing=hearing_params(params),
         partial_silence_ms=params.partial_silence_ms,
         final_silence_ms=params.final_silence_ms,
     )

@@ -13,15 +13,10 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from stapes.errors import (
-    ApiError,
-    CannotParseRequestError,
     InvalidatedRetryTokenError,
     InvalidParameterError,
-    MissingParameterError,
     StoreError,
 )
 from stapes.identity.access import require
@@ -36,6 +31,7 @@ from stapes.server.accounting import unrecordable
 from stapes.server.authentication import Caller, Sent, new_session_id, sent_by, verify_sent
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import LONGEST_RETRY_TOKEN, token_operation
+from stapes.server.parsing import parse_body
 from stapes.server.refusals import Answer
 from stapes.store.port import Audited, SessionCreated
 from stapes.tokens.limits import Limits, parse_limits
@@ -87,26 +83,10 @@ def create_token(deployment: Deployment, sent: Sent) -> Answer:
 def parse_details(body: bytes) -> CreateRealtimeSessionTokenDetails:
     """The request's body.
 
-    Raises `CannotParseRequestError` when it is no JSON object; `MissingParameterError` and
-    `InvalidParameterError`, which name the field.
+    Raises `stapes.errors.CannotParseRequestError` when it is no JSON object;
+    `stapes.errors.MissingParameterError` and `InvalidParameterError`, which name the field.
     """
-    try:
-        return CreateRealtimeSessionTokenDetails.model_validate_json(
-            body, by_alias=True, by_name=False
-        )
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False)[0]
-        raise _in_our_words(fault) from None
-
-
-def _in_our_words(fault: ErrorDetails) -> ApiError:
-    if not fault["loc"]:
-        return CannotParseRequestError(fault["type"])
-    name = str(fault["loc"][0])
-    # As everywhere in OCI's API, null says that a field was not given.
-    if fault["type"] == "missing" or (name == "compartmentId" and fault["input"] is None):
-        return MissingParameterError(f"{name} is required.")
-    return InvalidParameterError(f"{name} {_ALLOWED[name]}.")
+    return parse_body(CreateRealtimeSessionTokenDetails, body, _ALLOWED)
 
 
 def parse_retry_token(sent: str | None) -> str | None:
@@ -148,6 +128,7 @@ def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> SessionCreat
     except StoreError as error:
         raise unrecordable(error) from error
     deployment.retries.remember(issued)
+    deployment.metrics.tokens_minted.inc()
     return issued
 
 
@@ -156,6 +137,7 @@ def _new(
 ) -> SessionCreated:
     settings, caller, details = deployment.settings, asked.caller, asked.details
     session_id = new_session_id()
+    issued_at = date_of_issue(deployment.known.revocations, caller.tenancy_id, caller.user_id, now)
     made = claims(
         session_id=session_id,
         tenancy_id=caller.tenancy_id,
@@ -164,7 +146,7 @@ def _new(
         jti=session_id[-LETTERS_OF_JTI:],  # a session has one token: what is unique is unique
         issuer=settings.token_issuer,
         audience=settings.token_audience,
-        now=date_of_issue(deployment.known.revocations, caller.tenancy_id, caller.user_id, now),
+        now=issued_at,
         ttl_s=settings.token_ttl_s,
         limits=limits,
     )
@@ -174,7 +156,7 @@ def _new(
         compartment_id=details.compartment_id,
         user_id=caller.user_id,
         kid=deployment.signing_key(now).kid,
-        issued_at=now,
+        issued_at=issued_at,
         expires_at=datetime.fromtimestamp(made["exp"], UTC),
         claims=made,
         freeform_tags=details.freeform_tags,

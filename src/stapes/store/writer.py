@@ -51,6 +51,11 @@ class Writer:
         self._thread = Thread(target=self._run, name="stapes-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting(self) -> int:
+        """How many records were put and are not written yet."""
+        return len(self._waiting)
+
     def put(self, *records: Record) -> None:
         """Have records written soon, in this order. Never blocks.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
@@ -10,7 +10,19 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from stapes.accounts.audit import FIRST_PREVIOUS, digest
@@ -144,6 +156,8 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
         _mark_late(connection, min(record.issued_at for record in records))
     elif kind in HAPPENINGS:
         connection.execute(insert(HAPPENINGS[kind]), [to_row(record) for record in records])
+    elif kind is Revoked:
+        _revoke(connection, records)
     else:
         for record in records:
             _write_one(connection, record)
@@ -151,15 +165,13 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
 
 def _write_one(
     connection: Connection,
-    record: StreamMetered | StreamClosed | SigningKeyRetired | Revoked | IdentityRemoved,
+    record: StreamMetered | StreamClosed | SigningKeyRetired | IdentityRemoved,
 ) -> None:
     match record:
         case StreamMetered() | StreamClosed():
             _update_stream(connection, record)
         case SigningKeyRetired():
             _retire(connection, record)
-        case Revoked():
-            _revoke(connection, record)
         case IdentityRemoved():
             _remove(connection, record.identity)
 
@@ -191,9 +203,10 @@ def _retire(connection: Connection, record: SigningKeyRetired) -> None:
     connection.execute(update(keys).where(this, is_earlier).values(retires_at=record.retires_at))
 
 
-def _revoke(connection: Connection, record: Revoked) -> None:
-    upsert(connection, tables.revocations, [to_row(record)], newest="revoked_at")
-    _mark(connection, record)
+def _revoke(connection: Connection, records: list[Revoked]) -> None:
+    rows = [to_row(record) for record in records]
+    upsert(connection, tables.revocations, rows, newest="revoked_at")
+    _mark(connection, rows)
 
 
 def _mark_late(connection: Connection, issued_from: datetime) -> None:
@@ -202,27 +215,47 @@ def _mark_late(connection: Connection, issued_from: datetime) -> None:
     query = select(revocations).where(
         revocations.c.revoked_at >= issued_from.replace(microsecond=0)
     )
-    for row in connection.execute(query).mappings().all():
-        _mark(connection, Revoked(**row))
+    _mark(connection, [dict(row) for row in connection.execute(query).mappings()])
 
 
-def _mark(connection: Connection, record: Revoked) -> None:
-    """Mark the sessions that were taken back. The first time is the one that counts."""
+def _mark(connection: Connection, revoked: Sequence[Mapping[str, Any]]) -> None:
+    """Mark the sessions that were taken back, by one statement for all revocations of a kind.
+
+    The first time is the one that counts.
+    """
+    sessions = tables.sessions
+    ours = (sessions.c.tenancy_id == bindparam("of_tenancy"), sessions.c.revoked_at.is_(None))
+    for scope, taken in (("session", _this_session()), ("user", _all_of_user())):
+        rows = [
+            {
+                "of_tenancy": row["tenancy_id"],
+                "of_subject": row["subject"],
+                "at": row["revoked_at"],
+                "uncovered_from": first_uncovered(row["revoked_at"]),
+            }
+            for row in revoked
+            if row["scope"] == scope
+        ]
+        if rows:
+            marked = update(sessions).where(taken, *ours).values(revoked_at=bindparam("at"))
+            connection.execute(marked, rows)
+
+
+def _this_session() -> ColumnElement[bool]:
+    return tables.sessions.c.session_id == bindparam("of_subject")
+
+
+def _all_of_user() -> ColumnElement[bool]:
+    """What a user holds that could still be used."""
     sessions, streams = tables.sessions, tables.streams
-    if record.scope == "session":
-        taken = sessions.c.session_id == record.subject
-    else:
-        is_live = exists().where(
-            streams.c.session_id == sessions.c.session_id, streams.c.closed_at.is_(None)
-        )
-        could_be_used = or_(sessions.c.expires_at > record.revoked_at, is_live)
-        taken = and_(
-            sessions.c.user_id == record.subject,
-            sessions.c.issued_at < first_uncovered(record.revoked_at),
-            could_be_used,
-        )
-    ours = (sessions.c.tenancy_id == record.tenancy_id, sessions.c.revoked_at.is_(None))
-    connection.execute(update(sessions).where(taken, *ours).values(revoked_at=record.revoked_at))
+    is_live = exists().where(
+        streams.c.session_id == sessions.c.session_id, streams.c.closed_at.is_(None)
+    )
+    return and_(
+        sessions.c.user_id == bindparam("of_subject"),
+        sessions.c.issued_at < bindparam("uncovered_from", type_=tables.Moment),
+        or_(sessions.c.expires_at > bindparam("at", type_=tables.Moment), is_live),
+    )
 
 
 def _remove(connection: Connection, identity: Any) -> None:

@@ -84,7 +84,9 @@ def encode_params(params: ListenerParams) -> bytes:
 def decode_params(payload: bytes) -> ListenerParams:
     """Parameters of an OPEN frame."""
     given = json.loads(payload)
-    return ListenerParams(**{**given, "hearing": HearingParams(**given["hearing"])})
+    hearing = given["hearing"]
+    heard_with = HearingParams(**{**hearing, "phrases": tuple(hearing["phrases"])})
+    return ListenerParams(**{**given, "hearing": heard_with})
 
 
 def encode_report(report: Report) -> bytes:

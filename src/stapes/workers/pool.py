@@ -19,7 +19,7 @@ import structlog
 
 from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import Capabilities
-from stapes.errors import EngineError, InvalidParameterError, ServiceUnavailableError
+from stapes.errors import EngineError, ServiceUnavailableError
 from stapes.workers.frames import Kind, encode_params
 from stapes.workers.links import Ear, Link, Post
 from stapes.workers.spawning import Template
@@ -31,7 +31,7 @@ LONGEST_RESTART_PAUSE_S = 30.0
 
 
 class Pool:
-    """Recognisers for as many streams as the server may serve at a time."""
+    """Recognisers of one engine, for as many streams as the server may serve at a time."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Pool:
     ) -> Pool:
         """Load ``engine`` and keep ``warm`` workers ready. Raises `EngineError`.
 
-        ``model``: folder of the model that the engine loads.
+        ``model``: folder of the engine's model, for engines that bring none.
         ``streams``: limit of concurrent streams; None: cores / the engine's real-time factor.
         """
         pool = cls(engine, model=model, streams=streams, warm=warm)
@@ -99,13 +99,10 @@ class Pool:
         return [link.pid for link in self._links if link.ears]
 
     async def take(self, params: ListenerParams, post: Post) -> Ear:
-        """A recogniser for one stream.
+        """A recogniser for one stream, whose parameters have to fit the capabilities.
 
-        Raises:
-            InvalidParameterError: nothing that is installed fits the parameters.
-            ServiceUnavailableError: every stream is in use, or the engine is not running.
+        Raises `ServiceUnavailableError` when every stream is in use, or the engine is not running.
         """
-        self._check_fit(params)
         if self.live >= self.limit:
             raise ServiceUnavailableError(f"{self.live} of {self.limit} streams are in use")
         self.live += 1
@@ -130,15 +127,6 @@ class Pool:
             self._template = None
         self.problem = "the engine was stopped"
 
-    def _check_fit(self, params: ListenerParams) -> None:
-        able, hearing = self.capabilities, params.hearing
-        if hearing.model_type != able.model_type:
-            raise InvalidParameterError(_not_installed("modelType", hearing.model_type, able))
-        if hearing.model_domain not in able.model_domains:
-            raise InvalidParameterError(_not_installed("modelDomain", hearing.model_domain, able))
-        if hearing.language not in able.languages:
-            raise InvalidParameterError(_not_installed("languageCode", hearing.language, able))
-
     async def _open(self, params: ListenerParams, post: Post) -> Ear:
         link = await self._take_link()
         self.opened += 1
@@ -157,12 +145,16 @@ class Pool:
 
     async def _take_link(self) -> Link:
         if not self._is_exclusive:
-            for link in self._links:
-                if len(link.ears) < self.capabilities.streams_per_process:
-                    return link
+            return self._fullest() or await self._fork()
         link = self._idle.popleft() if self._idle else await self._fork()
         self._spawn(self._fill())
         return link
+
+    def _fullest(self) -> Link | None:
+        """The worker with most streams that has room: together they cost less than apart."""
+        most = self.capabilities.streams_per_process
+        roomy = (link for link in self._links if len(link.ears) < most)
+        return max(roomy, key=lambda link: len(link.ears), default=None)
 
     @property
     def _is_exclusive(self) -> bool:
@@ -240,11 +232,3 @@ class Pool:
 def _capabilities(ready: dict[str, Any]) -> Capabilities:
     lists = {name: tuple(value) for name, value in ready.items() if isinstance(value, list)}
     return Capabilities(**{**ready, **lists})
-
-
-def _not_installed(parameter: str, value: str, able: Capabilities) -> str:
-    return (
-        f"{parameter} {value} is not installed on this server. Installed: modelType "
-        f"{able.model_type}, modelDomain {', '.join(able.model_domains)}, languageCode "
-        f"{', '.join(able.languages)}."
-    )

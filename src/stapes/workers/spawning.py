@@ -19,8 +19,12 @@ log = structlog.get_logger("stapes.workers")
 
 FORK_TIMEOUT_S = 10.0
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-"""Of the process that hears: one thread, and a model is what is in its folder and nothing else."""
+ENVIRONMENT = {
+    **{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    **{"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"},
+}
+"""Of the process that hears: one thread, a model is what is in its folder and nothing else, and
+nobody is told of it."""
 
 
 class Template:
@@ -36,11 +40,11 @@ class Template:
     @classmethod
     async def start(cls, engine: str, model: Path | None = None) -> Template:
         """Start the process; `read` its "ready" before anything else."""
+        what = [engine] if model is None else [engine, str(model)]
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "stapes.workers.template"),
-                *(engine, str(model or ""), str(theirs.fileno())),
+                *(sys.executable, "-m", "stapes.workers.template", str(theirs.fileno()), *what),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=_environment(),

@@ -1,9 +1,9 @@
 """The template process: loads an engine once, then forks workers that share its memory.
 
-Run as ``python -m stapes.workers.template ENGINE MODEL FD``. ``MODEL`` is a folder, or empty for an
-engine that needs none. ``FD`` is a unix stream socket to the server: a byte that comes with a file
-descriptor asks for a worker on that descriptor; every answer is a line of JSON. The process ends
-when the server's side of the socket does, however that came.
+Run as ``python -m stapes.workers.template FD ENGINE [MODEL]``. ``FD`` is a unix stream socket to
+the server: a byte that comes with a file descriptor asks for a worker on that descriptor; every
+answer is a line of JSON. ``MODEL`` is the folder of the engine's model, if it brings none. The
+process ends when the server's side of the socket does, however that came.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stapes.workers import worker
 REAP_INTERVAL_S = 0.5
 
 
-def main(engine_name: str, model: Path | None, control_fd: int) -> int:
+def main(control_fd: int, engine_name: str, model: Path | None = None) -> int:
     """Load, tell what was loaded, fork on demand. Returns the exit code."""
     _ignore_stop_signals()
     with socket.socket(fileno=control_fd) as control:
@@ -59,7 +59,9 @@ def _ignore_stop_signals() -> None:
 
 def _warm(engine: Engine) -> None:
     """Hear half a second of silence: what is imported or allocated on first use is then shared."""
-    params = ListenerParams("audio/raw;rate=8000", HearingParams(), 0, 0)
+    able = engine.capabilities
+    hearing = HearingParams(able.languages[0], able.model_type, able.model_domains[0])
+    params = ListenerParams("audio/raw;rate=8000", hearing, 0, 0)
     listener = Listener(engine, params)
     listener.accept(bytes(8000))
     listener.flush()
@@ -126,4 +128,4 @@ def _tell(control: socket.socket, **message: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2]) if sys.argv[2] else None, int(sys.argv[3])))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:])))

@@ -1,4 +1,8 @@
-"""A worker process: owns the recognisers of one or more streams, and serves one socket."""
+"""A worker process: owns the recognisers of one or more streams, and serves one socket.
+
+Streams are heard in lockstep: each goes on until its recogniser has a turn, then all the turns are
+taken, together where the engine can. What a stream hears does not depend on who else is there.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,11 @@ import json
 import os
 import socket
 import traceback
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-from stapes.engines.hearing import Listener, ListenerParams
-from stapes.engines.port import Engine
-from stapes.protocol.heard import PartialHeard, UtteranceHeard
+from stapes.engines.hearing import Listener
+from stapes.engines.port import BatchEngine, Engine, Segment, Turn
 from stapes.workers.frames import (
     FrameReader,
     Kind,
@@ -31,60 +35,152 @@ NICENESS = 5
 def serve(engine: Engine, connection: socket.socket) -> None:
     """Serve frames until the other side closes. Never raises: a stream that fails is reported."""
     os.nice(NICENESS)
-    worker = _Worker(engine, connection)
+    worker = Worker(engine, connection)
     reader = FrameReader()
-    while data := connection.recv(65536):
-        for kind, stream, payload in reader.feed(data):
+    while (data := _receive(connection, wait=not worker.busy)) != b"":
+        for kind, stream, payload in reader.feed(data or b""):
             worker.take(kind, stream, payload)
+        worker.step()
 
 
-class _Worker:
+def _receive(connection: socket.socket, *, wait: bool) -> bytes | None:
+    """What has come; nothing (None) when there is none and it is not to be waited for."""
+    try:
+        return connection.recv(65536, 0 if wait else socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+
+
+class Worker:
+    """The streams of one socket."""
+
     def __init__(self, engine: Engine, connection: socket.socket) -> None:
         self._engine = engine
         self._connection = connection
-        self._listeners: dict[int, Listener] = {}
+        self._streams: dict[int, _Stream] = {}
 
-    def take(self, kind: Kind, stream: int, payload: bytes) -> None:
-        """Do what one frame asks for; a failure ends its stream alone."""
-        try:
-            self._take(kind, stream, payload)
-        except Exception:  # the boundary of a stream: whatever broke, the others go on
-            self._close(stream)
-            self._send(Kind.FAILED, stream, json.dumps(traceback.format_exc(limit=-6)).encode())
+    @property
+    def busy(self) -> bool:
+        """Whether a stream has audio that is not heard yet."""
+        return any(stream.busy for stream in self._streams.values())
 
-    def _take(self, kind: Kind, stream: int, payload: bytes) -> None:
+    def take(self, kind: Kind, number: int, payload: bytes) -> None:
+        """Do what one frame asks for, or keep it for the next steps."""
         if kind is Kind.OPEN:
-            self._open(stream, decode_params(payload))
-        elif kind is Kind.CLOSE:
+            self._open(number, payload)
+        elif stream := self._streams.get(number):
+            if kind is Kind.CLOSE:
+                self._close(stream)
+            else:
+                stream.put(kind, payload)
+
+    def step(self) -> None:
+        """Bring every stream to its next turn, and take the turns."""
+        for stream in list(self._streams.values()):
+            if stream.busy and stream.turn is None:
+                self._advance(stream, None)
+        asking = [(stream, turn) for stream in self._streams.values() if (turn := stream.turn)]
+        for (stream, _), heard in zip(asking, self._answers(asking), strict=True):
+            self._advance(stream, heard)
+
+    def _answers(
+        self, asking: Sequence[tuple[_Stream, Turn]]
+    ) -> Iterable[Sequence[Segment] | Exception]:
+        turns = [turn for _, turn in asking]
+        if not isinstance(self._engine, BatchEngine):
+            return map(_answer, turns)
+        try:
+            return self._engine.take_together(turns)
+        except Exception as error:
+            return [error] * len(turns)
+
+    def _advance(self, stream: _Stream, heard: Sequence[Segment] | Exception | None) -> None:
+        """Let a stream go on; a failure ends it alone."""
+        try:
+            if isinstance(heard, Exception):
+                raise heard
+            stream.advance(heard)
+        except Exception:  # the boundary of a stream: whatever broke, the others go on
+            self._fail(stream.number)
             self._close(stream)
-        elif listener := self._listeners.get(stream):
-            pieces = [payload] if kind is Kind.FLUSH else _slices(payload)
-            for piece in pieces:
-                self._hear(stream, listener, kind, piece)
 
-    def _open(self, stream: int, params: ListenerParams) -> None:
-        self._listeners[stream] = Listener(self._engine, params)
-        self._send(Kind.OPENED, stream)
+    def _open(self, number: int, payload: bytes) -> None:
+        try:
+            listener = Listener(self._engine, decode_params(payload))
+        except Exception:
+            self._fail(number)
+        else:
+            self._streams[number] = _Stream(number, listener, self._report)
+            self._send(Kind.OPENED, number)
 
-    def _close(self, stream: int) -> None:
-        if listener := self._listeners.pop(stream, None):
-            listener.close()
+    def _close(self, stream: _Stream) -> None:
+        del self._streams[stream.number]
+        stream.listener.close()
 
-    def _hear(self, stream: int, listener: Listener, kind: Kind, piece: bytes) -> None:
-        speech_ms = listener.speech_ms
-        items: list[PartialHeard | UtteranceHeard]
-        items = listener.flush() if kind is Kind.FLUSH else listener.accept(piece)
-        report = Report(
-            tuple(items),
-            is_answer=kind is Kind.FLUSH,
-            audio_bytes=len(piece),
-            speech_ms=listener.speech_ms - speech_ms,
-            is_pending=listener.pending,
-        )
-        self._send(Kind.HEARD, stream, encode_report(report))
+    def _report(self, number: int, report: Report) -> None:
+        self._send(Kind.HEARD, number, encode_report(report))
+
+    def _fail(self, number: int) -> None:
+        self._send(Kind.FAILED, number, json.dumps(traceback.format_exc(limit=-6)).encode())
 
     def _send(self, kind: Kind, stream: int, payload: bytes = b"") -> None:
         self._connection.sendall(encode(kind, stream, payload))
+
+
+class _Stream:
+    """One stream: what waits to be heard, and the turn that its recogniser has to take first."""
+
+    def __init__(
+        self, number: int, listener: Listener, report: Callable[[int, Report], None]
+    ) -> None:
+        self.number = number
+        self.listener = listener
+        self.turn: Turn | None = None
+        self._report = report
+        self._waiting: deque[tuple[Kind, bytes]] = deque()
+        self._hearing = self._hear()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to hear."""
+        return bool(self._waiting) or self.turn is not None
+
+    def put(self, kind: Kind, payload: bytes) -> None:
+        """Keep audio, or the end of an utterance, for later."""
+        pieces = [payload] if kind is Kind.FLUSH else _slices(payload)
+        self._waiting.extend((kind, piece) for piece in pieces)
+
+    def advance(self, heard: Sequence[Segment] | None) -> None:
+        """Go on, with the answer to ``turn`` if there is one, to the next turn or the end."""
+        if self.turn is None:
+            self._hearing = self._hear()
+        try:
+            self.turn = self._hearing.send(heard)
+        except StopIteration:
+            self.turn = None
+
+    def _hear(self) -> Generator[Turn, Sequence[Segment] | None, None]:
+        """Hear all that waits, and report each piece."""
+        while self._waiting:
+            kind, piece = self._waiting.popleft()
+            speech_ms = self.listener.speech_ms
+            is_flush = kind is Kind.FLUSH
+            items = yield from self.listener.end() if is_flush else self.listener.listen(piece)
+            report = Report(
+                tuple(items),
+                is_answer=is_flush,
+                audio_bytes=len(piece),
+                speech_ms=self.listener.speech_ms - speech_ms,
+                is_pending=self.listener.pending,
+            )
+            self._report(self.number, report)
+
+
+def _answer(turn: Turn) -> Sequence[Segment] | Exception:
+    try:
+        return turn.take()
+    except Exception as error:
+        return error
 
 
 def _slices(audio: bytes) -> Iterator[bytes]:

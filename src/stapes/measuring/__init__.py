@@ -1,0 +1,1 @@
+"""How well and how fast a service hears: word errors, delays, capacity; measured, shown, drawn."""

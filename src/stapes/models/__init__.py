@@ -1,0 +1,1 @@
+"""The models there are, those that are installed, and which of them serves what."""
