@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from stapes.errors import MalformedSignatureError, SignatureTargetError
 
@@ -92,6 +93,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     return authority, target if target.startswith("/") else f"/{target}"
 
 
+@lru_cache(64)  # in one second many requests bear the same date
 def parse_date(text: str) -> datetime:
     """Parse an HTTP date (RFC 9110 section 5.6.7). Raises `MalformedSignatureError`."""
     found = _DATE.fullmatch(text)
