@@ -96,7 +96,11 @@ class HttpTransport(HttpToolsProtocol):
         self._head_bytes += len(name) + len(value) + 4  # with ": " and the line's end
         if self._head_bytes > LONGEST_HEAD_BYTES:
             raise HeadTooLargeError
-        super().on_header(name, value)
+        lowered = name.lower()
+        if lowered == b"expect":
+            super().on_header(name, value)
+        else:  # all that uvicorn does with any other, without a call for each
+            self.headers.append((lowered, value))
 
     def on_headers_complete(self) -> None:
         """The head is there."""
