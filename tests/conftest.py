@@ -31,6 +31,7 @@ UNLIMITED = dict.fromkeys(
         "tokens_per_minute_per_user",
         "failed_authentications_per_minute",
         "unauthenticated_sockets_per_address",
+        "drain_window_s",
     ),
     0,
 )

@@ -91,6 +91,12 @@ class Settings(BaseSettings):
     send_timeout_s: float = Field(
         20, gt=0, description="a peer that reads nothing for this is gone"
     )
+    resume_window_s: float = Field(
+        120, gt=0, description="how long a stream waits for a client of the extension to return"
+    )
+    drain_window_s: float = Field(
+        30, ge=0, description="how long live sessions may go on when the server is told to stop"
+    )
     drain_timeout_s: float = Field(30, gt=0, description="longest wait for last words, s")
 
     keep_transcripts_days: float | None = Field(

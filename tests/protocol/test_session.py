@@ -27,17 +27,20 @@ from stapes.protocol.events import (
     Authenticated,
     AuthenticationRefused,
     Close,
+    DrainRequested,
     Effect,
     Event,
     FeedRecogniser,
     Finish,
     FlushRecogniser,
+    Moved,
     PartialArrived,
     PauseReading,
     PeerClosed,
     RecogniserFailed,
     RecogniserRefused,
     RecogniserTaken,
+    Resumed,
     ResumeReading,
     SaveFinal,
     Send,
@@ -45,6 +48,7 @@ from stapes.protocol.events import (
     TakeRecogniser,
     TextArrived,
     TimeElapsed,
+    TokenOffered,
     UtteranceArrived,
 )
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
@@ -120,6 +124,7 @@ def told(effects: list[Effect]) -> tuple[int, int] | None:
 
 SAMPLES: dict[type[Event], Event] = {
     TextArrived: TextArrived("x"),
+    TokenOffered: TokenOffered("x"),
     AudioArrived: AudioArrived(b"\0\0"),
     PeerClosed: PeerClosed(),
     Authenticated: Authenticated("s"),
@@ -132,15 +137,20 @@ SAMPLES: dict[type[Event], Event] = {
     AudioHeard: AudioHeard(0, 0, is_pending=False),
     TimeElapsed: TimeElapsed(),
     StopRequested: StopRequested(GoingAwayError()),
+    Resumed: Resumed(0),
+    DrainRequested: DrainRequested(1000),
+    Moved: Moved(),
 }
 
 STAYS = {  # what each event of SAMPLES makes of each phase; a pair that is missing is our mistake
     Phase.OPENED: {
         TextArrived: Phase.CLOSED,
+        TokenOffered: Phase.AUTHENTICATING,
         AudioArrived: Phase.CLOSED,
         PeerClosed: Phase.CLOSED,
         TimeElapsed: Phase.OPENED,
         StopRequested: Phase.CLOSED,
+        DrainRequested: Phase.OPENED,
     },
     Phase.AUTHENTICATING: {
         TextArrived: Phase.AUTHENTICATING,
@@ -150,6 +160,8 @@ STAYS = {  # what each event of SAMPLES makes of each phase; a pair that is miss
         AuthenticationRefused: Phase.CLOSED,
         TimeElapsed: Phase.AUTHENTICATING,
         StopRequested: Phase.CLOSED,
+        DrainRequested: Phase.AUTHENTICATING,
+        Moved: Phase.CLOSED,
     },
     Phase.CONNECTING: {
         TextArrived: Phase.CONNECTING,
@@ -160,6 +172,7 @@ STAYS = {  # what each event of SAMPLES makes of each phase; a pair that is miss
         RecogniserFailed: Phase.CLOSED,
         TimeElapsed: Phase.CONNECTING,
         StopRequested: Phase.CLOSED,
+        DrainRequested: Phase.CONNECTING,
     },
     Phase.STREAMING: {
         TextArrived: Phase.STREAMING,
@@ -171,6 +184,9 @@ STAYS = {  # what each event of SAMPLES makes of each phase; a pair that is miss
         AudioHeard: Phase.STREAMING,
         TimeElapsed: Phase.STREAMING,
         StopRequested: Phase.DRAINING,
+        Resumed: Phase.STREAMING,
+        DrainRequested: Phase.STREAMING,
+        Moved: Phase.CLOSED,
     },
     Phase.DRAINING: {
         TextArrived: Phase.DRAINING,
@@ -182,6 +198,9 @@ STAYS = {  # what each event of SAMPLES makes of each phase; a pair that is miss
         AudioHeard: Phase.DRAINING,
         TimeElapsed: Phase.DRAINING,
         StopRequested: Phase.DRAINING,
+        Resumed: Phase.DRAINING,
+        DrainRequested: Phase.DRAINING,
+        Moved: Phase.CLOSED,
     },
     Phase.CLOSED: dict.fromkeys(SAMPLES, Phase.CLOSED),
 }

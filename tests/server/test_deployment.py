@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
 from stapes.errors import ApiError
+from stapes.protocol.events import DrainRequested, Moved
 from stapes.store.port import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
 from tests.server.grants import grant
@@ -51,10 +52,14 @@ class Stuck:
 
     def __init__(self, ended: asyncio.Event) -> None:
         self.ended = ended
+        self.resumable_stream: int | None = None
         self.told: list[ApiError] = []
 
     def stop(self, error: ApiError) -> None:
         self.told.append(error)
+
+    def post(self, event: DrainRequested | Moved) -> None:
+        self.posted = event
 
     async def is_answering(self, timeout_s: float) -> bool:
         return timeout_s > 0

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from stapes.errors import ApiError, SessionLiveElsewhereError, TokenRevokedError
+from stapes.protocol.events import DrainRequested, Moved
 from stapes.server.live import LiveSessions
 from stapes.tokens.revocations import Revocations
 from tests.server.grants import NOON, grant
@@ -18,12 +19,16 @@ class Socket:
 
     def __init__(self, *, answers: bool) -> None:
         self.ended = asyncio.Event()
+        self.resumable_stream: int | None = None
         self.told: ApiError | None = None
         self._answers = answers
 
     def stop(self, error: ApiError) -> None:
         self.told = error
         self.ended.set()
+
+    def post(self, event: DrainRequested | Moved) -> None:
+        self.posted = event
 
     async def is_answering(self, timeout_s: float) -> bool:
         return self._answers
@@ -61,7 +66,7 @@ async def test_draining_reaches_sockets_without_a_session() -> None:
     live = LiveSessions()
     socket = Socket(answers=True)
     live.enter(socket)
-    await live.drain()
+    await live.drain(0)
     assert socket.told is not None
 
 

@@ -6,10 +6,12 @@ recogniser or the server; effects are imperatives that the pump performs in orde
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from stapes.errors import ApiError
+from stapes.protocol.extension import Extended
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
 from stapes.protocol.messages import Authentication, Outgoing, Transcription
 from stapes.protocol.params import Params
@@ -25,6 +27,13 @@ class TextArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOffered:
+    """The peer offered a session token with its upgrade, in place of a message."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AudioArrived:
     """A binary frame of the peer: audio in the session's encoding."""
 
@@ -33,7 +42,62 @@ class AudioArrived:
 
 @dataclass(frozen=True, slots=True)
 class PeerClosed:
-    """The peer closed the socket, or it broke."""
+    """The peer closed the socket; ``is_lost``: it broke, without a word of the peer's."""
+
+    is_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where recognition can begin again, and with what: the same words follow as would have.
+
+    ``audio_bytes`` counts on the stream's timeline, in its encoding; ``state`` is the engine's.
+    """
+
+    audio_bytes: int
+    state: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A final as it was sent."""
+
+    number: int
+    transcription: Transcription
+    through_byte: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a stream was, when it is continued after its server was lost: its finals, newest last.
+
+    ``checkpoint`` is that of the newest one.
+    """
+
+    finals: tuple[Numbered, ...]
+    finals_sent: int
+    checkpoint: Checkpoint
+    speech_ms: int
+    last_result: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The peer came back on another socket, and has the finals up to ``last_result``."""
+
+    last_result: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """The server stops soon: a peer that can go on elsewhere is told to."""
+
+    reconnect_within_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The stream goes on elsewhere: nothing of it is to be finished here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +105,15 @@ class Authenticated:
     """The authentication message was verified; what it grants travels with the session.
 
     ``longest_session_ms`` and ``longest_audio_ms`` are limits of the token; None: the server's.
+    ``past`` is what the stream was, when it is continued.
     """
 
     session_id: str
     longest_session_ms: int | None = None
     longest_audio_ms: int | None = None
+    expires_at: datetime | None = None
+    limits: dict[str, bool | int | str] = field(default_factory=dict)
+    past: Past | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +151,14 @@ class PartialArrived:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceArrived:
-    """An utterance ended. ``is_answer``: it is the last word on the oldest open flush."""
+    """An utterance ended. ``is_answer``: it is the last word on the oldest open flush.
+
+    ``checkpoint`` is behind it; None when recognition cannot begin again there.
+    """
 
     heard: UtteranceHeard
     is_answer: bool
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +184,12 @@ class StopRequested:
 
 Event = (
     TextArrived
+    | TokenOffered
     | AudioArrived
     | PeerClosed
+    | Resumed
+    | Moved
+    | DrainRequested
     | Authenticated
     | AuthenticationRefused
     | RecogniserTaken
@@ -128,14 +204,14 @@ Event = (
 
 # Effects
 
-Ending = Literal["peer", "limit", "idle", "refused", "failed", "stopped", "revoked"]
+Ending = Literal["peer", "limit", "idle", "refused", "failed", "stopped", "revoked", "moved"]
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send a message to the peer."""
 
-    message: Outgoing
+    message: Outgoing | Extended
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +225,18 @@ class Close:
 class Authenticate:
     """Verify the message; answer with `Authenticated` or `AuthenticationRefused`."""
 
-    message: Authentication
+    message: Authentication | TokenOffered
 
 
 @dataclass(frozen=True, slots=True)
 class TakeRecogniser:
-    """Get a recogniser; answer with `RecogniserTaken` or `RecogniserRefused`."""
+    """Get a recogniser; answer with `RecogniserTaken` or `RecogniserRefused`.
+
+    With a ``checkpoint`` it goes on from there.
+    """
 
     params: Params
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +263,17 @@ class ResumeReading:
 
 @dataclass(frozen=True, slots=True)
 class SaveFinal:
-    """Keep a final transcription; ``number`` counts from 1 within the stream."""
+    """Keep a final transcription; ``number`` counts from 1 within the stream.
+
+    With a ``checkpoint``, also what is needed to continue the stream behind it: the last finals
+    and how much speech there was.
+    """
 
     number: int
     transcription: Transcription
+    checkpoint: Checkpoint | None = None
+    finals: tuple[Numbered, ...] = ()
+    speech_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The messages of the socket, with the names and shapes of OCI AI Speech realtime.
 
 Source: the `RealtimeMessage*` definitions of Oracle's "Speech API 20220101" specification. Not one
-field more than it names is ever sent: some clients parse strictly.
+field more than it names is ever sent: some clients parse strictly. What a client of our extension
+gets is in `stapes.protocol.extension`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from stapes.errors import (
     ApiError,
     AuthenticationExpectedError,
     AuthenticationTimeoutError,
+    GoingAwayError,
     InternalServerError,
     PayloadTooLargeError,
     SessionIdleError,
@@ -36,19 +37,25 @@ from stapes.protocol.events import (
     Authenticate,
     Authenticated,
     AuthenticationRefused,
+    Checkpoint,
     Close,
+    DrainRequested,
     Effect,
     Ending,
     Event,
     FeedRecogniser,
     Finish,
     FlushRecogniser,
+    Moved,
+    Numbered,
     PartialArrived,
+    Past,
     PauseReading,
     PeerClosed,
     RecogniserFailed,
     RecogniserRefused,
     RecogniserTaken,
+    Resumed,
     ResumeReading,
     SaveFinal,
     Send,
@@ -56,7 +63,15 @@ from stapes.protocol.events import (
     TakeRecogniser,
     TextArrived,
     TimeElapsed,
+    TokenOffered,
     UtteranceArrived,
+)
+from stapes.protocol.extension import (
+    Finalized,
+    GoAway,
+    LimitWarning,
+    NumberedResult,
+    ResumableConnect,
 )
 from stapes.protocol.messages import (
     AckAudio,
@@ -74,6 +89,10 @@ from stapes.protocol.state import Phase, Rules, Session
 PARTIAL_INTERVAL_MS = 100
 HELD_AUDIO_MS = 2000
 MOST_OPEN_FLUSHES = 32
+MOST_KEPT_FINALS = 64
+"""A peer that comes back has missed at most so many finals: those of a resume window, and more."""
+
+WARNINGS_S = (60, 10)
 LONGEST_REVOKED_DRAIN_MS = 250
 """A peer whose token was taken back reads no more after this, though its last words are not heard
 to the end yet. They still are, and are kept."""
@@ -87,7 +106,12 @@ Step = tuple[Session, list[Effect]]
 
 
 def start(
-    *, query: str, content_type: str | None, now_ms: int, rules: Rules | None = None
+    *,
+    query: str,
+    content_type: str | None,
+    now_ms: int,
+    rules: Rules | None = None,
+    is_extended: bool = False,
 ) -> Session:
     """A session whose socket has just opened.
 
@@ -96,8 +120,10 @@ def start(
         content_type: its Content-Type header, if any.
         now_ms: the caller's clock.
         rules: the server's limits.
+        is_extended: the client asked for our extension.
     """
-    return Session(rules or Rules(), query, content_type, opened_ms=now_ms)
+    rules = rules or Rules()
+    return Session(rules, query, content_type, opened_ms=now_ms, is_extended=is_extended)
 
 
 def step(session: Session, event: Event, now_ms: int) -> Step:
@@ -127,6 +153,11 @@ def _authenticate(session: Session, event: TextArrived, _now_ms: int) -> Step:
     return replace(session, phase=Phase.AUTHENTICATING), [Authenticate(message)]
 
 
+def _authenticate_offered(session: Session, event: TokenOffered, _now_ms: int) -> Step:
+    """Have the token verified that came with the upgrade."""
+    return replace(session, phase=Phase.AUTHENTICATING), [Authenticate(event)]
+
+
 def _refuse_audio(session: Session, event: AudioArrived, _now_ms: int) -> Step:
     """Refuse audio that comes before the authentication message."""
     if _is_too_long(session, event):
@@ -141,12 +172,32 @@ def _authenticated(session: Session, event: Authenticated, now_ms: int) -> Step:
         session_id=event.session_id,
         longest_session_ms=event.longest_session_ms,
         longest_audio_ms=event.longest_audio_ms,
+        expires_at=event.expires_at,
+        limits=event.limits,
     )
     try:
         params = parse_params(session.query, session.content_type)
     except ApiError as error:
         return _refuse(known, error)
-    return replace(known, phase=Phase.CONNECTING, params=params), [TakeRecogniser(params)]
+    known = replace(known, phase=Phase.CONNECTING, params=params)
+    if event.past is None:
+        return known, [TakeRecogniser(params)]
+    return _remember(known, event.past), [TakeRecogniser(params, event.past.checkpoint)]
+
+
+def _remember(session: Session, past: Past) -> Session:
+    """Take up a stream where its last final left it."""
+    through = past.checkpoint.audio_bytes
+    return replace(
+        session,
+        audio_bytes=through,
+        heard_bytes=through,
+        through_byte=through,
+        speech_ms=past.speech_ms,
+        finals=past.finals_sent,
+        sent=past.finals,
+        results_from=min(past.last_result, past.finals_sent) + 1,
+    )
 
 
 def _hold(session: Session, event: TextArrived | AudioArrived, _now_ms: int) -> Step:
@@ -167,7 +218,7 @@ def _connect(session: Session, _event: RecogniserTaken, now_ms: int) -> Step:
     session = replace(
         session, phase=Phase.STREAMING, held=(), held_bytes=0, audio_at_ms=now_ms, opened_ms=now_ms
     )
-    effects: list[Effect] = [Send(Connect(session_id=session.session_id))]
+    effects: list[Effect] = [Send(_connected(session)), *_again(session)]
     for event in held:
         session, more = step(session, event, now_ms)
         effects += more
@@ -192,6 +243,25 @@ def _check_authentication_time(session: Session, _event: TimeElapsed, now_ms: in
 def _refuse(session: Session, error: ApiError, ending: Ending = "refused") -> Step:
     """End a session that has nothing to drain."""
     return _finish(replace(session, farewell=error, ending=ending, held=()))
+
+
+def _connected(session: Session) -> Connect:
+    assert session.session_id is not None
+    if not session.is_extended:
+        return Connect(session_id=session.session_id)
+    return ResumableConnect(
+        session_id=session.session_id,
+        resume_from=session.audio_bytes,
+        results_from=session.results_from,
+        expires_at=session.expires_at,
+        limits=session.limits,
+    )
+
+
+def _again(session: Session) -> list[Effect]:
+    """The finals that a peer that came back has not got."""
+    missing = [it for it in session.sent if it.number >= session.results_from]
+    return [Send(_numbered(session, it)) for it in missing]
 
 
 def _leave(session: Session, _event: PeerClosed, _now_ms: int) -> Step:
@@ -219,10 +289,28 @@ def _feed(session: Session, event: AudioArrived, now_ms: int) -> Step:
         effects.append(Send(_ack(session, offset, length)))
     session, more = _set_reading(session, now_ms)
     effects += more
-    if session.longest_audio_ms is not None and audio_ms(session) >= session.longest_audio_ms:
-        session, more = _drain(session, SessionLimitError("audio"), "limit", now_ms)
+    if session.longest_audio_ms is not None:
+        left_ms = session.longest_audio_ms - audio_ms(session)
+        if left_ms <= 0:
+            session, more = _drain(session, SessionLimitError("audio"), "limit", now_ms)
+        else:
+            session, more = _warn(session, left_ms)
         effects += more
     return session, effects
+
+
+def _warn(session: Session, left_ms: int) -> Step:
+    """Tell a peer of the extension, twice, that a limit is near."""
+    due = [left_s for left_s in WARNINGS_S if left_ms <= left_s * 1000]
+    if not session.is_extended or not due or min(due) == session.warned_s:
+        return session, []
+    error = SessionLimitError()
+    warning = LimitWarning(
+        code=error.status,
+        message=f"{error.code}: {error.public}",
+        seconds_left=left_ms // 1000,
+    )
+    return replace(session, warned_s=min(due)), [Send(warning)]
 
 
 def _read_text(session: Session, event: TextArrived, now_ms: int) -> Step:
@@ -268,10 +356,45 @@ def _end_utterance(session: Session, event: UtteranceArrived, now_ms: int) -> St
 def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -> Step:
     """Send and keep a final; an empty one is sent only when it was asked for, and never kept."""
     shown = results.final(event.heard, session.params)
+    through = session.params.encoding.ms_to_bytes(event.heard.through_ms)
+    session = replace(session, through_byte=max(session.through_byte, through))
     if not shown.tokens:
-        return session, [Send(_result(session, shown))] if is_wanted else []
-    session = replace(session, finals=session.finals + 1)
-    return session, [SaveFinal(session.finals, shown), Send(_result(session, shown))]
+        if not is_wanted:
+            return session, []
+        it = Numbered(session.finals, shown, session.through_byte)
+        session = replace(session, unheard_answer=it if session.is_away else None)
+        return session, [Send(_numbered(session, it)), *_finalized(session)]
+    it = Numbered(session.finals + 1, shown, session.through_byte)
+    session = replace(session, finals=it.number, sent=(*session.sent, it)[-MOST_KEPT_FINALS:])
+    effects: list[Effect] = [_save(session, it, event.checkpoint), Send(_numbered(session, it))]
+    return session, effects + (_finalized(session) if is_wanted else [])
+
+
+def _save(session: Session, final: Numbered, checkpoint: Checkpoint | None) -> SaveFinal:
+    if checkpoint is None or not session.is_extended:
+        return SaveFinal(final.number, final.transcription)
+    return SaveFinal(final.number, final.transcription, checkpoint, session.sent, session.speech_ms)
+
+
+def _finalized(session: Session) -> list[Effect]:
+    if not session.is_extended:
+        return []
+    through_ms = session.params.encoding.bytes_to_ms(session.through_byte)
+    message = Finalized(number=session.finals, through_ms=through_ms)
+    return [Send(message)]
+
+
+def _numbered(session: Session, final: Numbered) -> Result:
+    """A final as a message; without the extension not one field more than there always was."""
+    assert session.session_id is not None
+    if not session.is_extended:
+        return _result(session, final.transcription)
+    return NumberedResult(
+        session_id=session.session_id,
+        transcriptions=(final.transcription,),
+        number=final.number,
+        through_byte=final.through_byte,
+    )
 
 
 def _note_heard(session: Session, event: AudioHeard, now_ms: int) -> Step:
@@ -295,8 +418,25 @@ def _watch(session: Session, _event: TimeElapsed, now_ms: int) -> Step:
     longest_ms = session.rules.longest_session_ms
     if session.longest_session_ms is not None:
         longest_ms = min(longest_ms, session.longest_session_ms)
-    if now_ms - session.opened_ms >= longest_ms:
+    left_ms = session.opened_ms + longest_ms - now_ms
+    if left_ms <= 0:
         return _drain(session, SessionLimitError("time"), "limit", now_ms)
+    if session.away_since_ms is not None:
+        return _wait(session, session.away_since_ms, now_ms)
+    session, warning = _warn(session, left_ms)
+    session, effects = _watch_audio(session, now_ms)
+    return session, warning + effects
+
+
+def _wait(session: Session, away_since_ms: int, now_ms: int) -> Step:
+    """Wait for a peer that was lost; no audio of it is no silence."""
+    if now_ms - away_since_ms < session.rules.resume_window_ms:
+        return session, []
+    return _drain(session, None, "peer", now_ms)
+
+
+def _watch_audio(session: Session, now_ms: int) -> Step:
+    """Watch idle time, missing audio, and a partial that waits."""
     silent_ms = 0 if session.is_paused else now_ms - session.audio_at_ms
     if silent_ms >= session.rules.idle_timeout_ms:
         return _drain(session, SessionIdleError(), "idle", now_ms)
@@ -315,9 +455,55 @@ def _has_gone_quiet(session: Session, silent_ms: int) -> bool:
 # The end
 
 
-def _peer_closed(session: Session, _event: PeerClosed, now_ms: int) -> Step:
-    """Have what was heard recognised and kept, though nobody reads it any more."""
-    return _drain(session, None, "peer", now_ms)
+def _peer_closed(session: Session, event: PeerClosed, now_ms: int) -> Step:
+    """Have what was heard recognised and kept; wait for a peer that can come back."""
+    if session.is_leaving:
+        return _move(session, Moved(), now_ms)
+    if not (event.is_lost and session.is_extended):
+        return _drain(session, None, "peer", now_ms)
+    if session.is_away:
+        return session, []
+    session, effects = _pause(replace(session, away_since_ms=now_ms, partial_text=""))
+    return session, effects
+
+
+def _resume(session: Session, event: Resumed, now_ms: int) -> Step:
+    """The peer is back, on another socket: say from where it has to send, and what it missed."""
+    session = replace(
+        session,
+        away_since_ms=None,
+        audio_at_ms=now_ms,
+        results_from=min(event.last_result, session.finals) + 1,
+        partial_text="",
+        partial_waiting=None,
+    )
+    effects: list[Effect] = [Send(_connected(session)), *_again(session)]
+    if session.unheard_answer is not None:
+        effects += [Send(_numbered(session, session.unheard_answer)), *_finalized(session)]
+        session = replace(session, unheard_answer=None)
+    session, more = _set_reading(session, now_ms)
+    return session, effects + more
+
+
+def _come_late(session: Session, _event: Resumed, _now_ms: int) -> Step:
+    """The peer is back and the stream is ending: it is told so when its last words are kept."""
+    farewell = session.farewell or GoingAwayError("the stream is ending")
+    return replace(session, away_since_ms=None, farewell=farewell), []
+
+
+def _send_away(session: Session, event: DrainRequested, now_ms: int) -> Step:
+    """Tell a peer that can go on elsewhere to do so; one that is away will find its way."""
+    if not session.is_extended:
+        return session, []
+    if session.is_away:
+        return _move(session, Moved(), now_ms)
+    message = GoAway(reconnect_within_ms=event.reconnect_within_ms)
+    return replace(session, is_leaving=True), [Send(message)]
+
+
+def _move(session: Session, _event: Moved, _now_ms: int) -> Step:
+    """End here without a last word: the stream goes on elsewhere, from its last final."""
+    return _finish(replace(session, farewell=None, ending="moved"))
 
 
 def _stop(session: Session, event: StopRequested, now_ms: int) -> Step:
@@ -460,17 +646,23 @@ def _ack(session: Session, offset: int, length: int) -> AckAudio:
 
 def _result(session: Session, shown: Transcription) -> Result:
     assert session.session_id is not None
-    return Result(session_id=session.session_id, transcriptions=(shown,))
+    if not session.is_extended:
+        return Result(session_id=session.session_id, transcriptions=(shown,))
+    return NumberedResult(
+        session_id=session.session_id, transcriptions=(shown,), number=session.finals + 1
+    )
 
 
 Rule = Callable[[Session, Any, int], Step]
 
 TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.OPENED, TextArrived): _authenticate,
+    (Phase.OPENED, TokenOffered): _authenticate_offered,
     (Phase.OPENED, AudioArrived): _refuse_audio,
     (Phase.OPENED, PeerClosed): _leave,
     (Phase.OPENED, TimeElapsed): _check_authentication_time,
     (Phase.OPENED, StopRequested): _stop_early,
+    (Phase.OPENED, DrainRequested): _ignore,
     (Phase.AUTHENTICATING, TextArrived): _hold,
     (Phase.AUTHENTICATING, AudioArrived): _hold,
     (Phase.AUTHENTICATING, PeerClosed): _leave,
@@ -478,6 +670,8 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.AUTHENTICATING, AuthenticationRefused): _refused,
     (Phase.AUTHENTICATING, TimeElapsed): _check_authentication_time,
     (Phase.AUTHENTICATING, StopRequested): _stop_early,
+    (Phase.AUTHENTICATING, DrainRequested): _ignore,
+    (Phase.AUTHENTICATING, Moved): _move,
     (Phase.CONNECTING, TextArrived): _hold,
     (Phase.CONNECTING, AudioArrived): _hold,
     (Phase.CONNECTING, PeerClosed): _leave,
@@ -486,6 +680,7 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.CONNECTING, RecogniserFailed): _fail,
     (Phase.CONNECTING, TimeElapsed): _ignore,
     (Phase.CONNECTING, StopRequested): _stop_early,
+    (Phase.CONNECTING, DrainRequested): _ignore,
     (Phase.STREAMING, TextArrived): _read_text,
     (Phase.STREAMING, AudioArrived): _feed,
     (Phase.STREAMING, PeerClosed): _peer_closed,
@@ -495,6 +690,9 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.STREAMING, AudioHeard): _note_heard,
     (Phase.STREAMING, TimeElapsed): _watch,
     (Phase.STREAMING, StopRequested): _stop,
+    (Phase.STREAMING, Resumed): _resume,
+    (Phase.STREAMING, DrainRequested): _send_away,
+    (Phase.STREAMING, Moved): _move,
     (Phase.DRAINING, TextArrived): _ignore,
     (Phase.DRAINING, AudioArrived): _ignore,
     (Phase.DRAINING, PeerClosed): _part,
@@ -504,6 +702,9 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
     (Phase.DRAINING, AudioHeard): _note_heard_late,
     (Phase.DRAINING, TimeElapsed): _check_drain_time,
     (Phase.DRAINING, StopRequested): _stop_draining,
+    (Phase.DRAINING, Resumed): _come_late,
+    (Phase.DRAINING, DrainRequested): _ignore,
+    (Phase.DRAINING, Moved): _move,
     **{(Phase.CLOSED, event): _ignore for event in get_args(Event)},
 }
 """Which event may come in which phase, and what then happens. The documentation's table is made

@@ -6,10 +6,11 @@ Values only. Everything that makes one of another is in `stapes.protocol.session
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from stapes.errors import ApiError
-from stapes.protocol.events import AudioArrived, Ending, TextArrived
+from stapes.protocol.events import AudioArrived, Ending, Numbered, TextArrived
 from stapes.protocol.heard import PartialHeard
 from stapes.protocol.params import Params
 
@@ -36,6 +37,7 @@ class Rules:
     longest_text_bytes: int = 64 * 1024
     longest_audio_bytes: int = 1024 * 1024
     unheard_audio_ms: int = 10_000
+    resume_window_ms: int = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +70,19 @@ class Session:
     farewell: ApiError | None = None
     ending: Ending = "peer"
     draining_since_ms: int = 0
+    # Of the extension:
+    is_extended: bool = False
+    expires_at: datetime | None = None
+    limits: dict[str, bool | int | str] = field(default_factory=dict)
+    sent: tuple[Numbered, ...] = ()  # the last finals, should the peer come back
+    through_byte: int = 0
+    unheard_answer: Numbered | None = None  # an empty answer that the peer was not there for
+    results_from: int = 1
+    away_since_ms: int | None = None  # since when there is no peer, though the stream goes on
+    is_leaving: bool = False  # the peer was told to go on elsewhere
+    warned_s: int | None = None  # the last warning said that so much was left
+
+    @property
+    def is_away(self) -> bool:
+        """There is no peer, though the stream goes on."""
+        return self.away_since_ms is not None

@@ -6,17 +6,26 @@ import asyncio
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
 from stapes.audio.encodings import ENCODINGS
 from stapes.engines.port import HearingParams
 from stapes.errors import ServiceUnavailableError, StoreError, TokenUsedError
-from stapes.protocol.events import Ending, SaveFinal
+from stapes.protocol.events import Checkpoint, Ending, Numbered, SaveFinal
+from stapes.protocol.messages import Transcription
 from stapes.protocol.params import Params
 from stapes.protocol.results import attached
 from stapes.server.deployment import Deployment
-from stapes.store.port import Audited, FinalHeard, StreamClosed, StreamMetered, StreamOpened
+from stapes.store.port import (
+    Audited,
+    FinalHeard,
+    StreamClosed,
+    StreamMetered,
+    StreamOpened,
+    StreamResumable,
+)
 from stapes.tokens.grant import Grant
 
 METERED_EVERY_S = 5.0
@@ -28,15 +37,19 @@ log = structlog.get_logger("stapes.stream")
 class StreamAccount:
     """The records of one stream; made by `open_account`."""
 
-    def __init__(self, deployment: Deployment, grant: Grant, stream: int) -> None:
-        """The stream was claimed under this number."""
+    def __init__(
+        self, deployment: Deployment, grant: Grant, stream: int, past: StreamResumable | None = None
+    ) -> None:
+        """The stream was claimed under this number, or taken over with its ``past``."""
         self.grant = grant
         self.stream = stream
         self._writer = deployment.writer
         self._store = deployment.store
         self._opened = deployment.metrics.streams_opened
         self._keeps_words = deployment.settings.keep_transcripts_days != 0
-        self._words = 0
+        self._words = past.words if past else 0
+        self._wall_before_ms = past.wall_ms if past else 0
+        self._is_continued = past is not None
         self._began = time.monotonic()
         self._metered_at = self._began
 
@@ -53,7 +66,7 @@ class StreamAccount:
             Audited(
                 datetime.now(UTC),
                 grant.user_id,
-                "stream.opened",
+                "stream.continued" if self._is_continued else "stream.opened",
                 grant.session_id,
                 grant.tenancy_id,
                 {"stream": self.stream},
@@ -80,6 +93,21 @@ class StreamAccount:
                 words=words,
                 heard_at=datetime.now(UTC),
             )
+        )
+        if final.checkpoint is not None:
+            self._writer.put(self._resumable(final, final.checkpoint))
+
+    def _resumable(self, final: SaveFinal, checkpoint: Checkpoint) -> StreamResumable:
+        return StreamResumable(
+            self.grant.session_id,
+            self.stream,
+            audio_bytes=checkpoint.audio_bytes,
+            state=checkpoint.state,
+            finals=[to_json(each) for each in final.finals],
+            finals_sent=final.number,
+            speech_ms=final.speech_ms,
+            wall_ms=self._wall_ms,
+            words=self._words,
         )
 
     def meter(self, audio_ms: int, speech_ms: int) -> None:
@@ -122,7 +150,7 @@ class StreamAccount:
 
     @property
     def _wall_ms(self) -> int:
-        return round((time.monotonic() - self._began) * 1000)
+        return self._wall_before_ms + round((time.monotonic() - self._began) * 1000)
 
 
 def hearing_params(params: Params) -> HearingParams:
@@ -145,7 +173,7 @@ async def open_account(deployment: Deployment, grant: Grant, params: Params) -> 
         compartment_id=grant.compartment_id,
         user_id=grant.user_id,
         opened_at=datetime.now(UTC),
-        params={**asdict(params), "encoding": ENCODING_NAMES[params.encoding]},
+        params=described(params),
         engine=deployment.pool.model_for(hearing_params(params)),
         server_id=deployment.server_id,
     )
@@ -159,6 +187,28 @@ async def open_account(deployment: Deployment, grant: Grant, params: Params) -> 
     if stream is None:
         raise TokenUsedError("the token served its one opening")
     return StreamAccount(deployment, grant, stream)
+
+
+def described(params: Params) -> dict[str, Any]:
+    """Parameters as a stream's record has them."""
+    values = {**asdict(params), "encoding": ENCODING_NAMES[params.encoding]}
+    values["customizations"] = list(params.customizations)
+    return values
+
+
+def to_json(final: Numbered) -> dict[str, Any]:
+    """A final as a resume point has it."""
+    return {
+        "number": final.number,
+        "throughByte": final.through_byte,
+        "transcription": final.transcription.model_dump(mode="json", by_alias=True),
+    }
+
+
+def from_json(kept: dict[str, Any]) -> Numbered:
+    """The final of `to_json`."""
+    shown = Transcription.model_validate(kept["transcription"])
+    return Numbered(kept["number"], shown, kept["throughByte"])
 
 
 def unrecordable(error: StoreError) -> ServiceUnavailableError:

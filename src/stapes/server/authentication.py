@@ -122,9 +122,15 @@ def raw_target(request: Request) -> str:
 
 
 def grant_for_token(
-    deployment: Deployment, token: str, compartment_id: str, now: datetime
+    deployment: Deployment,
+    token: str,
+    compartment_id: str | None,
+    now: datetime,
+    late_s: float = 0,
 ) -> Grant:
-    """What a session token grants to a message that names ``compartment_id``.
+    """What a session token grants to a message that names ``compartment_id``; None: it names none.
+
+    It is accepted ``late_s`` after it has expired: a stream in progress may outlive its token.
 
     Raises `stapes.errors.TokenError`; `stapes.errors.NotAuthorizedOrNotFoundError` when the user
     may no longer use the compartment.
@@ -137,13 +143,15 @@ def grant_for_token(
         audience=settings.token_audience,
         now=now,
         skew_s=settings.token_skew_s,
+        late_s=late_s,
     )
-    tokens.check_compartment(grant, compartment_id)
+    if compartment_id is not None:
+        tokens.check_compartment(grant, compartment_id)
     user = known.directory.users.get(grant.user_id)
     if user is not None and user.tenancy_id != grant.tenancy_id:
         raise TokenClaimError(f"tenant is not that of {grant.user_id}")
     known.revocations.check(grant)
-    require(known.directory, grant.user_id, Verb.USE, compartment_id)
+    require(known.directory, grant.user_id, Verb.USE, grant.compartment_id)
     return grant
 
 

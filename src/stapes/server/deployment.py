@@ -83,11 +83,15 @@ class Deployment:
         return key
 
     async def drain(self) -> None:
-        """Let live sessions end, for ``drain_timeout_s`` at the longest; nothing new begins."""
+        """Let live sessions go on for ``drain_window_s``, then end them; nothing new begins.
+
+        Their last words are waited for ``drain_timeout_s`` at the longest.
+        """
         self.draining = True
+        window_s = self.settings.drain_window_s
         try:
-            async with asyncio.timeout(self.settings.drain_timeout_s):
-                await self.live.drain()
+            async with asyncio.timeout(window_s + self.settings.drain_timeout_s):
+                await self.live.drain(window_s)
         except TimeoutError:
             log.warning("drain_timed_out", live=len(self.live))
 

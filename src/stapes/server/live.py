@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Protocol
 
 from stapes.errors import ApiError, GoingAwayError, SessionLiveElsewhereError, TokenRevokedError
+from stapes.protocol.events import DrainRequested, Moved
+from stapes.store.port import StreamKey
 from stapes.tokens.grant import Grant
 from stapes.tokens.revocations import Revocations
 
@@ -18,8 +21,17 @@ class LiveSession(Protocol):
 
     ended: asyncio.Event
 
+    @property
+    def resumable_stream(self) -> int | None:
+        """The number of its stream, when that could be continued elsewhere."""
+        ...
+
     def stop(self, error: ApiError) -> None:
         """End it, with what the peer is told."""
+        ...
+
+    def post(self, event: DrainRequested | Moved) -> None:
+        """Tell it what the server is about to do."""
         ...
 
     async def is_answering(self, timeout_s: float) -> bool:
@@ -62,6 +74,10 @@ class LiveSessions:
         if session_id is not None and self._live.get(session_id, (None,))[0] is session:
             del self._live[session_id]
 
+    def find(self, session_id: str) -> tuple[LiveSession, Grant] | None:
+        """Who holds a session here, and by which grant."""
+        return self._live.get(session_id)
+
     def count(self, is_meant: Callable[[Grant], bool]) -> int:
         """How many live sessions were granted so."""
         return sum(is_meant(grant) for _, grant in self._live.values())
@@ -76,9 +92,30 @@ class LiveSessions:
             if revocations.covers(grant):
                 session.stop(TokenRevokedError("revoked while live"))
 
-    async def drain(self) -> None:
-        """End every socket, after what it heard is recognised and kept, and wait for them."""
-        sessions = list(self._open)
-        for session in sessions:
+    def take_away(self, streams: Collection[StreamKey]) -> None:
+        """Let go of streams that another server has taken over."""
+        for session_id, _ in streams:
+            if held := self._live.get(session_id):
+                held[0].post(Moved())
+
+    def streams(self) -> list[StreamKey]:
+        """The streams that are served here and could be taken over elsewhere."""
+        numbers = ((session.resumable_stream, id_) for id_, (session, _) in self._live.items())
+        return [(session_id, number) for number, session_id in numbers if number is not None]
+
+    async def drain(self, window_s: float) -> None:
+        """Tell peers that can go on elsewhere to do so; end every other session after a window.
+
+        What was heard is recognised and kept. Returns when all have ended.
+        """
+        for session in list(self._open):
+            session.post(DrainRequested(int(window_s * 1000)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(window_s):
+                await self._ended()
+        for session in list(self._open):
             session.stop(GoingAwayError())
-        await asyncio.gather(*(session.ended.wait() for session in sessions))
+        await self._ended()
+
+    async def _ended(self) -> None:
+        await asyncio.gather(*(session.ended.wait() for session in list(self._open)))

@@ -127,11 +127,12 @@ class _Server(uvicorn.Server):
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no new connections, let live sessions end, close the rest."""
+        """Let live sessions end, then take no new connections and close the rest."""
         log.info("stopping", live=len(self._deployment.live))
+        # Requests are answered to the end: whoever asks learns that this server is stopping.
+        await self._deployment.drain()
         for server in self.servers:
             server.close()
-        await self._deployment.drain()
         await super().shutdown(sockets)
 
     @contextmanager

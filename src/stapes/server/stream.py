@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -20,9 +21,14 @@ from starlette.websockets import WebSocket
 from stapes.engines.hearing import ListenerParams
 from stapes.errors import (
     ApiError,
+    GoingAwayError,
     InternalServerError,
+    InvalidParameterError,
     NotAuthenticatedError,
+    NotAuthorizedOrNotFoundError,
     QuotaError,
+    ServiceUnavailableError,
+    SessionLiveElsewhereError,
     StapesError,
     StoreError,
     TokenClaimError,
@@ -33,16 +39,20 @@ from stapes.protocol.events import (
     Authenticate,
     Authenticated,
     AuthenticationRefused,
+    Checkpoint,
     Close,
+    DrainRequested,
     Effect,
     Event,
     FeedRecogniser,
     Finish,
     FlushRecogniser,
+    Moved,
     PauseReading,
     PeerClosed,
     RecogniserRefused,
     RecogniserTaken,
+    Resumed,
     ResumeReading,
     SaveFinal,
     Send,
@@ -50,7 +60,9 @@ from stapes.protocol.events import (
     TakeRecogniser,
     TextArrived,
     TimeElapsed,
+    TokenOffered,
 )
+from stapes.protocol.extension import SUBPROTOCOL, TOKEN_SUBPROTOCOL
 from stapes.protocol.messages import (
     Authentication,
     CredentialsAuthentication,
@@ -62,12 +74,15 @@ from stapes.protocol.state import Phase, Rules
 from stapes.server.accounting import (
     ENCODING_NAMES,
     StreamAccount,
+    described,
     hearing_params,
     open_account,
     unrecordable,
 )
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment
+from stapes.server.live import PING_TIMEOUT_S
+from stapes.server.resuming import Continued, Wish, parse_wish, take_over
 from stapes.server.transport import PING
 from stapes.settings import Settings
 from stapes.store.port import SessionCreated
@@ -89,12 +104,20 @@ async def transcribe(websocket: WebSocket) -> None:
 route = WebSocketRoute("/ws/transcribe/stream", transcribe)
 
 
+LOST = frozenset({1006, 1011})
+"""Close codes of a connection that broke, or whose peer answers no ping (RFC 6455 section 7.4)."""
+
+
 class Pump:
-    """One socket's session."""
+    """One session: on one socket, or with the extension on one after another."""
 
     def __init__(self, websocket: WebSocket, deployment: Deployment) -> None:
         self.ended = asyncio.Event()
         self._websocket = websocket
+        self._is_cut = False
+        self._left = asyncio.Event()  # set when the socket is done with
+        self._reading: asyncio.Task[None] | None = None
+        self._heir: tuple[Pump, int] | None = None
         self._deployment = deployment
         self._settings = deployment.settings
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(MOST_EVENTS_WAITING)
@@ -106,11 +129,13 @@ class Pump:
             content_type=websocket.headers.get("content-type"),
             now_ms=_now_ms(),
             rules=_rules(self._settings),
+            is_extended=SUBPROTOCOL in websocket.scope["subprotocols"],
         )
         self._address = websocket.client.host if websocket.client else ""
         self._is_waiting = False
         self._grant: Grant | None = None
         self._account: StreamAccount | None = None
+        self._continued: Continued | None = None
         self._ear: Ear | None = None
         self._ticked_at = time.monotonic()
 
@@ -118,14 +143,51 @@ class Pump:
         """Serve the socket to its end. Every way out drains, saves and accounts."""
         self._deployment.live.enter(self)
         try:
-            await self._websocket.accept()
+            chosen = SUBPROTOCOL if self._session.is_extended else None
+            await self._websocket.accept(subprotocol=chosen)
             self._wait_to_authenticate()
+            self._take_offered_token()
             await self._serve()
         except Exception:  # a mistake of ours: the peer is told, the others go on
             log.exception("pump failed", session=self._session.session_id)
             await self._say_failed()
         finally:
             self._let_go()
+        if self._heir is not None:
+            heir, last_result = self._heir
+            await heir.adopt(self._websocket, last_result)
+
+    async def adopt(self, websocket: WebSocket, last_result: int) -> None:
+        """Go on with the session on another socket; returns when that is done with."""
+        if self.ended.is_set():
+            await websocket.close(GoingAwayError.close_code)
+            return
+        self._left.set()
+        self._websocket, self._is_cut, self._left = websocket, False, asyncio.Event()
+        left = self._left
+        self._read_from(websocket)
+        self._post(Resumed(last_result))
+        await left.wait()
+
+    def lose(self) -> None:
+        """The socket is not answering: wait for the peer on another one."""
+        self._post(PeerClosed(is_lost=True))
+
+    @property
+    def may_be_resumed(self) -> bool:
+        """Whether a peer that was lost can go on with the session."""
+        return self._session.is_extended and self._session.phase is Phase.STREAMING
+
+    @property
+    def resumable_stream(self) -> int | None:
+        """The number of its stream, when that could be continued elsewhere."""
+        is_served = self._account is not None and self.may_be_resumed
+        return self._account.stream if self._account is not None and is_served else None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the session waits for its peer."""
+        return self._session.is_away
 
     def _wait_to_authenticate(self) -> None:
         """Count the socket among those that have not authenticated; refuse one too many."""
@@ -134,14 +196,39 @@ class Pump:
             self._deployment.quotas.enter(self._address)
         except QuotaError as error:
             self.stop(error)
+        if self._deployment.draining:
+            self.stop(ServiceUnavailableError("draining", public="The server is stopping."))
+
+    def _take_offered_token(self) -> None:
+        """A token that came as a subprotocol, from a client of the extension."""
+        for offered in self._websocket.scope["subprotocols"] if self._session.is_extended else ():
+            if offered.startswith(TOKEN_SUBPROTOCOL):
+                self._post(TokenOffered(offered.removeprefix(TOKEN_SUBPROTOCOL)))
+                return
 
     async def _serve(self) -> None:
-        reading = asyncio.create_task(self._read())
+        self._read_from(self._websocket)
         try:
             while self._session.phase is not Phase.CLOSED:
                 await self._take(await self._next())
         finally:
-            reading.cancel()
+            await self._stop_reading()
+
+    def _read_from(self, websocket: WebSocket) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        self._places = asyncio.Semaphore(MOST_FRAMES_WAITING)
+        self._reading = asyncio.create_task(self._read(websocket, self._places))
+
+    async def _stop_reading(self) -> None:
+        assert self._reading is not None
+        self._reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reading
+
+    def post(self, event: DrainRequested | Moved) -> None:
+        """Tell the session what the server is about to do."""
+        self._post(event)
 
     def stop(self, error: ApiError) -> None:
         """End the session from outside; the peer is told ``error``."""
@@ -154,13 +241,13 @@ class Pump:
 
     # The inbox
 
-    async def _read(self) -> None:
+    async def _read(self, websocket: WebSocket, places: asyncio.Semaphore) -> None:
         while True:
             await self._may_read.wait()
-            await self._places.acquire()
-            message = await self._websocket.receive()
+            await places.acquire()
+            message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
-                await self._inbox.put(PeerClosed())
+                await self._inbox.put(PeerClosed(is_lost=message.get("code") in LOST))
                 return
             audio = message.get("bytes")
             event = TextArrived(message["text"]) if audio is None else AudioArrived(audio)
@@ -211,8 +298,8 @@ class Pump:
                 return await self._send({"type": "websocket.close", "code": code})
             case Authenticate(message):
                 return await self._authenticate(message)
-            case TakeRecogniser(params):
-                return await self._take_recogniser(params)
+            case TakeRecogniser(params, checkpoint):
+                return await self._take_recogniser(params, checkpoint)
             case FeedRecogniser(audio):
                 self._held_ear.feed(audio)
             case FlushRecogniser():
@@ -232,11 +319,14 @@ class Pump:
 
     async def _send(self, message: dict[str, object]) -> Event | None:
         """Send, or learn that the peer is gone: it left, or reads nothing for too long."""
+        if self._is_cut or self._session.is_away:
+            return None
         try:
             async with asyncio.timeout(self._settings.send_timeout_s):
                 await self._websocket._send(message)  # the state checks of send() have no use here
         except (OSError, RuntimeError, TimeoutError):
-            return PeerClosed()
+            self._is_cut = True
+            return PeerClosed(is_lost=True)
         return None
 
     async def _say_failed(self) -> None:
@@ -246,16 +336,21 @@ class Pump:
         await self._send({"type": "websocket.send", "text": message.encode()})
         await self._send({"type": "websocket.close", "code": error.close_code})
 
-    async def _authenticate(self, message: Authentication) -> Event:
+    async def _authenticate(self, message: Authentication | TokenOffered) -> Event:
         quotas, live = self._deployment.quotas, self._deployment.live
         try:
             quotas.check_failures(self._address)
-            grant = self._verify(message)
+            wish = parse_wish(self._session.query) if self._session.is_extended else None
+            grant = self._verify(message, wish)
+            if wish is not None and await self._bequeath(grant, wish):
+                return Moved()
             await live.claim(grant, self)
             self._grant = grant
             quotas.check_live(grant, live.count)
             self._deployment.known.revocations.check(grant)  # again: it may have taken a while
-            if isinstance(message, CredentialsAuthentication):
+            if wish is not None:
+                self._continued = await take_over(self._deployment, grant, wish)
+            elif isinstance(message, CredentialsAuthentication):
                 self._record_session(grant)
         except ApiError as error:
             if isinstance(error, NotAuthenticatedError):
@@ -268,21 +363,51 @@ class Pump:
             grant.session_id,
             _ms(limits.max_session_s) if limits else None,
             _ms(limits.max_audio_s) if limits else None,
+            expires_at=grant.expires_at,
+            limits=limits.to_claim() if limits else {},
+            past=self._continued.past if self._continued else None,
         )
+
+    async def _bequeath(self, grant: Grant, wish: Wish) -> bool:
+        """Leave the socket to the session that it wants to go on with, when that waits here.
+
+        Raises `SessionLiveElsewhereError` when its peer is still there.
+        """
+        held = self._deployment.live.find(wish.session_id)
+        if held is None:
+            return False
+        other, owner = held
+        if _who(grant) != _who(owner):
+            raise NotAuthorizedOrNotFoundError("the stream is another's")
+        if not (isinstance(other, Pump) and other.may_be_resumed):
+            raise SessionLiveElsewhereError()
+        if not other.is_away:
+            if await other.is_answering(PING_TIMEOUT_S):
+                raise SessionLiveElsewhereError()
+            other.lose()
+        self._heir = (other, wish.last_result)
+        return True
 
     def _stop_waiting(self) -> None:
         if self._is_waiting:
             self._is_waiting = False
             self._deployment.quotas.leave(self._address)
 
-    def _verify(self, message: Authentication) -> Grant:
+    def _verify(self, message: Authentication | TokenOffered, wish: Wish | None) -> Grant:
         now = datetime.now(UTC)
-        if isinstance(message, TokenAuthentication):
-            grant = grant_for_token(self._deployment, message.token, message.compartment_id, now)
+        if isinstance(message, TokenAuthentication | TokenOffered):
+            named = message.compartment_id if isinstance(message, TokenAuthentication) else None
+            # A stream in progress may outlive its token, and its peer goes on with the same one.
+            late_s = self._settings.longest_session_s if wish else 0
+            grant = grant_for_token(self._deployment, message.token, named, now, late_s)
+            if wish is not None and grant.session_id != wish.session_id:
+                raise TokenClaimError("the token is for another session")
         else:
             grant = grant_for_credentials(
                 self._deployment, message.headers, message.compartment_id, now
             )
+            if wish is not None:
+                grant = replace(grant, session_id=wish.session_id)
         origin = self._websocket.headers.get("origin", "")
         if grant.limits and grant.limits.origin and grant.limits.origin != origin.lower():
             raise TokenClaimError("the token is for another origin")
@@ -307,13 +432,15 @@ class Pump:
         except StoreError as error:
             raise unrecordable(error) from error
 
-    async def _take_recogniser(self, params: Params) -> Event:
+    async def _take_recogniser(self, params: Params, checkpoint: Checkpoint | None) -> Event:
         assert self._grant is not None
         account = None
         try:
             self._check_limits(params)
-            account = await open_account(self._deployment, self._grant, params)
-            self._ear = await self._deployment.pool.take(_listener_params(params), self._post)
+            account = await self._open_account(self._grant, params)
+            self._ear = await self._deployment.pool.take(
+                _listener_params(params), self._post, checkpoint
+            )
         except ApiError as error:
             log.info("no recogniser", session=self._session.session_id, cause=str(error))
             if account is not None:
@@ -322,6 +449,13 @@ class Pump:
         self._account = account
         account.begin()
         return RecogniserTaken()
+
+    async def _open_account(self, grant: Grant, params: Params) -> StreamAccount:
+        if self._continued is None:
+            return await open_account(self._deployment, grant, params)
+        if described(params) != self._continued.opened.params:
+            raise InvalidParameterError("The parameters are not those of the stream to resume.")
+        return self._continued.account
 
     @property
     def _held_ear(self) -> Ear:
@@ -350,7 +484,12 @@ class Pump:
             self._ear = None
         session_id = self._grant.session_id if self._grant else None
         self._deployment.live.leave(self, session_id)
+        self._left.set()
         self.ended.set()
+
+
+def _who(grant: Grant) -> tuple[str, str, str]:
+    return grant.tenancy_id, grant.compartment_id, grant.user_id
 
 
 def _now_ms() -> int:
@@ -379,4 +518,5 @@ def _rules(settings: Settings) -> Rules:
         longest_text_bytes=settings.longest_text_frame_bytes,
         longest_audio_bytes=settings.longest_audio_frame_bytes,
         unheard_audio_ms=int(settings.unheard_audio_s * 1000),
+        resume_window_ms=int(settings.resume_window_s * 1000),
     )

@@ -45,6 +45,13 @@ class Transport(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone: without a close frame of anybody's, it broke."""
+        if self.handshake_complete and self.conn.close_rcvd is None and not self.close_sent:
+            broken = {"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE.value}
+            self.queue.put_nowait(cast(Any, broken))
+        super().connection_lost(exc)
+
     def handle_connect(self, event: Any) -> None:
         """The upgrade request: offer `ping` to the application."""
         super().handle_connect(event)

@@ -19,6 +19,7 @@ from stapes.identity.model import (
     User,
 )
 from stapes.store.port import (
+    RESUMABLE_ENDS,
     Audited,
     FinalHeard,
     Identity,
@@ -33,14 +34,15 @@ from stapes.store.port import (
     SigningKeyAdded,
     SigningKeyRetired,
     StreamClosed,
+    StreamKey,
     StreamMetered,
     StreamOpened,
+    StreamResumable,
     StreamSummary,
     Versions,
 )
 from stapes.tokens.revocations import first_uncovered
 
-StreamKey = tuple[str, int]
 IDENTITIES: dict[type[Any], str] = {
     Tenancy: "tenancies",
     Compartment: "compartments",
@@ -70,6 +72,7 @@ class Kept:
     metered: dict[StreamKey, StreamMetered] = field(default_factory=dict)
     closed: dict[StreamKey, StreamClosed] = field(default_factory=dict)
     finals: dict[tuple[str, int, int], FinalHeard] = field(default_factory=dict)
+    resume_points: dict[StreamKey, StreamResumable] = field(default_factory=dict)
     servers: dict[str, datetime] = field(default_factory=dict)
     audit: dict[int, AuditRow] = field(default_factory=dict)
     versions: Versions = field(default_factory=Versions)
@@ -92,6 +95,9 @@ class Kept:
                 _add(self.finals, (record.session_id, record.stream, record.number), record)
             case StreamMetered() | StreamClosed():
                 self._meter(record)
+            case StreamResumable():
+                _require(self.opened, (record.session_id, record.stream))
+                self.resume_points[record.session_id, record.stream] = record
             case Audited():
                 self._append(record)
             case SigningKeyAdded() | SigningKeyRetired():
@@ -117,6 +123,8 @@ class Kept:
         self.metered[key] = StreamMetered(*key, *amounts)
         if isinstance(record, StreamClosed):
             self.closed[key] = record
+            if record.reason not in RESUMABLE_ENDS:
+                self.resume_points.pop(key, None)
 
     def _append(self, record: Audited) -> None:
         last = self.audit[len(self.audit)].hash if self.audit else FIRST_PREVIOUS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Lock
@@ -28,8 +28,10 @@ from stapes.store.port import (
     SessionSummary,
     SigningKeyAdded,
     StreamClosed,
+    StreamKey,
     StreamMetered,
     StreamOpened,
+    StreamResumable,
     StreamSummary,
     Use,
     Versions,
@@ -117,6 +119,29 @@ class MemoryStore:
 
         number: int | None = self._change(claim)
         return number
+
+    def continue_stream(
+        self, session_id: str, server_id: str, ended_since: datetime
+    ) -> tuple[StreamOpened, StreamResumable] | None:
+        """See `stapes.store.port.Store.continue_stream`."""
+
+        def take(kept: Kept) -> tuple[StreamOpened, StreamResumable] | None:
+            key = max((key for key in kept.opened if key[0] == session_id), default=None)
+            if key is None or key not in kept.resume_points:
+                return None
+            if key in kept.closed and kept.closed[key].closed_at < ended_since:
+                return None
+            kept.closed.pop(key, None)
+            kept.opened[key] = replace(kept.opened[key], server_id=server_id)
+            return kept.opened[key], kept.resume_points[key]
+
+        taken: tuple[StreamOpened, StreamResumable] | None = self._change(take)
+        return taken
+
+    def taken_streams(self, server_id: str, streams: Collection[StreamKey]) -> list[StreamKey]:
+        """See `stapes.store.port.Store.taken_streams`."""
+        opened = self._kept.opened
+        return [key for key in streams if key in opened and opened[key].server_id != server_id]
 
     def withdraw_stream(self, session_id: str, stream: int) -> None:
         """See `stapes.store.port.Store.withdraw_stream`."""

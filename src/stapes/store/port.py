@@ -7,7 +7,7 @@ kept to the microsecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -104,6 +104,26 @@ class StreamMetered:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamResumable:
+    """Where a stream can be continued, by whatever server: behind its last final.
+
+    ``audio_bytes`` counts in the stream's encoding, ``state`` is the recogniser's there.
+    ``finals`` are the last ones as they were sent (JSON of a transcription with its number), and
+    ``finals_sent`` counts all. Amounts are those up to there. The newest replaces those before.
+    """
+
+    session_id: str
+    stream: int
+    audio_bytes: int
+    state: bytes
+    finals: list[dict[str, Any]]
+    finals_sent: int
+    speech_ms: int
+    wall_ms: int
+    words: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamClosed:
     """A stream ended. ``reason`` is one word of `stapes.protocol.events.Ending`, or ``lost``.
 
@@ -180,7 +200,12 @@ class IdentityRemoved:
     identity: Identity
 
 
-Happening = SessionCreated | StreamOpened | FinalHeard | StreamMetered | StreamClosed
+RESUMABLE_ENDS = frozenset({"moved", "stopped", "failed", "lost"})
+"""Ends of a stream that are not its peer's will: it may be continued."""
+
+Happening = (
+    SessionCreated | StreamOpened | FinalHeard | StreamMetered | StreamResumable | StreamClosed
+)
 Change = SigningKeyAdded | SigningKeyRetired | Revoked | IdentityRemoved | Identity
 Record = Happening | Change | Audited
 
@@ -257,6 +282,9 @@ class SessionFilter:
     session_id: str | None = None
 
 
+StreamKey = tuple[str, int]
+"""A session's OCID and the number of a stream within it."""
+
 Place = tuple[datetime, str]
 """Where a page of sessions ended: when its last one was issued, and its OCID."""
 
@@ -310,6 +338,20 @@ class Store(Protocol):
         None is returned and nothing written: of two that ask at the same instant, on whatever
         servers, one gets it.
         """
+        ...
+
+    def continue_stream(
+        self, session_id: str, server_id: str, ended_since: datetime
+    ) -> tuple[StreamOpened, StreamResumable] | None:
+        """Take over a session's newest stream for a server; it is open again, and nobody else's.
+
+        None when it cannot be continued: it never had a final, its peer ended it, or it ended
+        before ``ended_since``.
+        """
+        ...
+
+    def taken_streams(self, server_id: str, streams: Collection[StreamKey]) -> list[StreamKey]:
+        """Which of these streams another server has taken over from this one."""
         ...
 
     def withdraw_stream(self, session_id: str, stream: int) -> None:

@@ -68,6 +68,25 @@ def newest_streams(limit: int, session_id: str | None) -> Select[Any]:
     return query.limit(limit)
 
 
+def resumable(session_id: str, ended_since: datetime) -> Select[Any]:
+    """The newest stream of a session with its resume point, its columns named ``point_…``.
+
+    Locked, so that of two servers that would take it over one comes after the other.
+    """
+    streams, points = tables.streams, tables.resume_points
+    own = (points.c.session_id == streams.c.session_id, points.c.stream == streams.c.stream)
+    newest = (
+        select(func.max(streams.c.stream)).where(streams.c.session_id == session_id)
+    ).scalar_subquery()
+    is_recent = or_(streams.c.closed_at.is_(None), streams.c.closed_at >= ended_since)
+    return (
+        select(streams, *(column.label(f"point_{column.name}") for column in points.c))
+        .join_from(streams, points, and_(*own))
+        .where(streams.c.session_id == session_id, streams.c.stream == newest, is_recent)
+        .with_for_update(of=streams)
+    )
+
+
 def closed_streams(since: datetime, until: datetime) -> Select[Any]:
     """See `stapes.store.port.Store.closed_streams`."""
     streams = tables.streams

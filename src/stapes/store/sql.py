@@ -6,7 +6,7 @@ is special about a database in `stapes.store.sqlite` and `stapes.store.postgres`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -49,7 +49,9 @@ from stapes.store.port import (
     SessionFilter,
     SessionSummary,
     SigningKeyAdded,
+    StreamKey,
     StreamOpened,
+    StreamResumable,
     StreamSummary,
     Use,
     Versions,
@@ -138,6 +140,35 @@ class SqlStore:
                 if insert_new(connection, tables.streams, row):
                     return number
 
+    def continue_stream(
+        self, session_id: str, server_id: str, ended_since: datetime
+    ) -> tuple[StreamOpened, StreamResumable] | None:
+        """See `stapes.store.port.Store.continue_stream`."""
+        with self._writing() as connection:
+            row = connection.execute(queries.resumable(session_id, ended_since)).mappings().first()
+            if row is None:
+                return None
+            opened = StreamOpened(**{name: row[name] for name in StreamOpened.__slots__})
+            point = StreamResumable(
+                **{name: row[f"point_{name}"] for name in StreamResumable.__slots__}
+            )
+            changes = {"server_id": server_id, "closed_at": None, "reason": None}
+            change_stream(connection, session_id, opened.stream, **changes)
+        return replace(opened, server_id=server_id), point
+
+    def taken_streams(self, server_id: str, streams: Collection[StreamKey]) -> list[StreamKey]:
+        """See `stapes.store.port.Store.taken_streams`."""
+        if not streams:
+            return []
+        table = tables.streams
+        query = select(table.c.session_id, table.c.stream).where(
+            table.c.session_id.in_(sorted({session_id for session_id, _ in streams})),
+            table.c.server_id != server_id,
+        )
+        with self._reading() as connection:
+            taken = {(row.session_id, row.stream) for row in connection.execute(query)}
+        return [key for key in streams if key in taken]
+
     def withdraw_stream(self, session_id: str, stream: int) -> None:
         """See `stapes.store.port.Store.withdraw_stream`."""
         streams = tables.streams
@@ -206,7 +237,7 @@ class SqlStore:
 
         def forget(connection: Connection) -> int:
             page = connection.execute(old).scalars().all()
-            for table in (tables.finals, tables.streams, tables.sessions):
+            for table in (tables.resume_points, tables.finals, tables.streams, tables.sessions):
                 connection.execute(delete(table).where(table.c.session_id.in_(page)))
             return len(page)
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -241,6 +242,21 @@ finals = Table(
     Column("heard_at", Moment, nullable=False),
     ForeignKeyConstraint(["session_id", "stream"], ["streams.session_id", "streams.stream"]),
     Index("finals_by_time", "heard_at"),
+)
+
+resume_points = Table(
+    "resume_points",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("stream", Integer, primary_key=True, autoincrement=False),
+    Column("audio_bytes", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("finals", JSON, nullable=False),
+    Column("finals_sent", Integer, nullable=False),
+    Column("speech_ms", BigInteger, nullable=False),
+    Column("wall_ms", BigInteger, nullable=False),
+    Column("words", BigInteger, nullable=False),
+    ForeignKeyConstraint(["session_id", "stream"], ["streams.session_id", "streams.stream"]),
 )
 
 # The last revocation of each subject: what it took back is also marked in ``sessions``.

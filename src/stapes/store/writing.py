@@ -39,6 +39,7 @@ from stapes.identity.model import (
 from stapes.store import tables
 from stapes.store.inserting import insert_rows
 from stapes.store.port import (
+    RESUMABLE_ENDS,
     Audited,
     FinalHeard,
     IdentityRemoved,
@@ -50,6 +51,7 @@ from stapes.store.port import (
     StreamClosed,
     StreamMetered,
     StreamOpened,
+    StreamResumable,
 )
 from stapes.tokens.revocations import first_uncovered
 
@@ -165,11 +167,13 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
 
 def _write_one(
     connection: Connection,
-    record: StreamMetered | StreamClosed | SigningKeyRetired | IdentityRemoved,
+    record: StreamMetered | StreamResumable | StreamClosed | SigningKeyRetired | IdentityRemoved,
 ) -> None:
     match record:
         case StreamMetered() | StreamClosed():
             _update_stream(connection, record)
+        case StreamResumable():
+            upsert(connection, tables.resume_points, [to_row(record)])
         case SigningKeyRetired():
             _retire(connection, record)
         case IdentityRemoved():
@@ -192,6 +196,10 @@ def _hold(connection: Connection, name: str) -> None:
 def _update_stream(connection: Connection, record: StreamMetered | StreamClosed) -> None:
     if not change_stream(connection, **to_row(record)):
         raise RecordRefusedError(f"stream {record.stream} of {record.session_id} was never opened")
+    if isinstance(record, StreamClosed) and record.reason not in RESUMABLE_ENDS:
+        points = tables.resume_points
+        this = (points.c.session_id == record.session_id, points.c.stream == record.stream)
+        connection.execute(delete(points).where(*this))
 
 
 def _retire(connection: Connection, record: SigningKeyRetired) -> None:

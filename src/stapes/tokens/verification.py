@@ -41,11 +41,18 @@ Keys = Mapping[str, Ed25519PublicKey]
 
 
 def verify(  # noqa: PLR0917
-    token: str, keys: Keys, issuer: str, audience: str, now: datetime, skew_s: float
+    token: str,
+    keys: Keys,
+    issuer: str,
+    audience: str,
+    now: datetime,
+    skew_s: float,
+    late_s: float = 0,
 ) -> Grant:
     """Verify a session token and say what it grants.
 
-    ``now`` is aware; ``skew_s`` is how far other clocks may be off, s. Raises the leaves of
+    ``now`` is aware; ``skew_s`` is how far other clocks may be off, s; ``late_s`` is how long after
+    its ``exp`` it still does, to go on with what it opened before. Raises the leaves of
     `stapes.errors.TokenError`; the compartment is checked by `check_compartment`.
     """
     _check_form(token)
@@ -57,7 +64,7 @@ def verify(  # noqa: PLR0917
     _check_equal(claims, "aud", audience)
     _check_started(claims, "iat", now, skew_s)
     _check_started(claims, "nbf", now, skew_s)
-    _check_not_expired(claims, now, skew_s)
+    _check_not_expired(claims, now, skew_s + late_s)
     return _grant(claims)
 
 

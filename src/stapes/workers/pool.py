@@ -20,6 +20,7 @@ import structlog
 from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import Capabilities
 from stapes.errors import EngineError, ServiceUnavailableError
+from stapes.protocol.events import Checkpoint
 from stapes.workers.frames import Kind, encode_params
 from stapes.workers.links import Ear, Link, Post
 from stapes.workers.spawning import Template
@@ -98,7 +99,9 @@ class Pool:
         """Process ids of the workers that serve a stream."""
         return [link.pid for link in self._links if link.ears]
 
-    async def take(self, params: ListenerParams, post: Post) -> Ear:
+    async def take(
+        self, params: ListenerParams, post: Post, checkpoint: Checkpoint | None = None
+    ) -> Ear:
         """A recogniser for one stream, whose parameters have to fit the capabilities.
 
         Raises `ServiceUnavailableError` when every stream is in use, or the engine is not running.

@@ -28,6 +28,7 @@ from stapes.models.catalogue import (
     suggest,
 )
 from stapes.models.shelf import InstalledModel
+from stapes.protocol.events import Checkpoint
 from stapes.workers.links import Ear, Post
 from stapes.workers.pool import Pool
 
@@ -151,7 +152,9 @@ class Pools:
         except KeyError:
             raise InvalidParameterError(self._refusal(need)) from None
 
-    async def take(self, params: ListenerParams, post: Post) -> Ear:
+    async def take(
+        self, params: ListenerParams, post: Post, checkpoint: Checkpoint | None = None
+    ) -> Ear:
         """A recogniser for one stream, of the model that serves it.
 
         Raises:
@@ -162,7 +165,7 @@ class Pools:
         used = [(each.live, each.limit) for each in self._pools.values() if each.live]
         if sum(live / limit for live, limit in used) + 1 / pool.limit > 1 + 1e-9:
             raise ServiceUnavailableError(f"all is in use: {used} streams of so many")
-        return await pool.take(params, post)
+        return await pool.take(params, post, checkpoint)
 
     def advice(self) -> str | None:
         """One line on how to hear better, when nothing but PocketSphinx hears; else None."""
