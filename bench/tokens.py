@@ -38,6 +38,7 @@ LEAST_A_SECOND = 2500
 LEAST_SHARE = 0.20
 MOST_P99_MS = 20
 SIGNED = 256
+MAIN, BESIDE = "main", "beside"
 SETTINGS = {
     "STAPES_ENGINE": "scripted",
     "STAPES_TOKENS_PER_MINUTE_PER_USER": "0",
@@ -65,19 +66,32 @@ def run(arguments: Sequence[str]) -> Report:
 def _round(
     server: OwnServer, load: _Load, core: int, asked: argparse.Namespace
 ) -> dict[str, float]:
-    """The bare cryptography and the endpoint, one after the other on the same core."""
-    ceiling = _on_core(core, _bare_cryptography)
-    before_s = cpu_s(server.pid)
+    """The endpoint, and the bare cryptography before and after it, on the same core."""
+    before = _on_core(core, _bare_cryptography)
+    at_first = _spent_s(server.pid)
     got = load.ask(connections=asked.connections, seconds=asked.seconds)
-    spent_s = cpu_s(server.pid) - before_s
+    at_last = _spent_s(server.pid)
+    ceiling = (before + _on_core(core, _bare_cryptography)) / 2
+    spent_s = {name: at_last[name] - at_first.get(name, 0.0) for name in at_last}
     a_second = got["answers"] / got["seconds"]
+    ms = {name: 1000 * spent / got["answers"] for name, spent in spent_s.items()}
     return {
         "a_second": a_second,
         "ceiling": ceiling,
         "share": a_second / ceiling,
-        "cpu_ms": 1000 * spent_s / got["answers"],
-        "busy": spent_s / got["seconds"],
+        "cpu_ms": sum(ms.values()),
+        "cpu_ms_requests": ms[MAIN],
+        "cpu_ms_records": ms[BESIDE],
+        "busy": sum(spent_s.values()) / got["seconds"],
     }
+
+
+def _spent_s(pid: int) -> dict[str, float]:
+    """CPU seconds of the thread that answers requests, and of all beside it: the records'."""
+    whole = cpu_s(pid)
+    fields = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text(encoding="ascii").split()
+    main = int(fields[0]) / 1e9
+    return {MAIN: main, BESIDE: whole - main}
 
 
 class _Load:

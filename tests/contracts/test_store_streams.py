@@ -156,8 +156,13 @@ def test_a_server_that_does_not_beat_is_not_counted(store: Store) -> None:
 
 
 def test_tokens_that_others_minted_are_counted(store: Store) -> None:
-    """Since a moment, which counts in; sessions of credentials are none."""
+    """Since a moment, which counts in; sessions of credentials are none.
+
+    Also when the other has died since, and its streams were ended.
+    """
     before = NOON - 61 * SECOND
+    store.beat("b", NOON - 20 * SECOND)
+    store.close_lost(NOON - 10 * SECOND)
     store.write(
         [
             session("1", server_id="b", issued_at=NOON - 60 * SECOND),

@@ -17,6 +17,8 @@ from typing import Any
 FIRST_PREVIOUS = "0" * 64
 """What stands for the hash before the first row's."""
 
+_to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
@@ -62,8 +64,7 @@ def digest(
 ) -> str:
     """The hash of a row: SHA-256, in hex, of its values and the previous hash as a JSON array."""
     values = [seq, at.isoformat(), actor, action, subject, tenancy_id, details, previous]
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(_to_json(values).encode("ascii")).hexdigest()
 
 
 def check(rows: Iterable[AuditRow], *, noted: Verdict | None = None) -> Verdict:

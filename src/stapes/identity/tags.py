@@ -16,6 +16,8 @@ LONGEST_KEY = 100
 LONGEST_VALUE = 256
 MOST_BYTES = 5 * 1024
 
+_encode = json.JSONEncoder(default=dict, ensure_ascii=False, separators=(",", ":")).encode
+
 Freeform = Mapping[str, object]
 Defined = Mapping[str, Mapping[str, object]]
 
@@ -70,9 +72,16 @@ def _check_counts(freeform: Freeform, defined: Defined) -> None:
         raise InvalidParameterError(f"freeformTags: at most {MOST_FREEFORM} are allowed")
     if sum(len(tags) for tags in defined.values()) > MOST_DEFINED:
         raise InvalidParameterError(f"definedTags: at most {MOST_DEFINED} are allowed")
+    if not defined and _surely_fits(freeform):
+        return
     tags = {"freeformTags": freeform, "definedTags": defined}
-    text = json.dumps(tags, default=dict, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode("utf-8")) > MOST_BYTES:
+    if len(_encode(tags).encode("utf-8")) > MOST_BYTES:
         raise InvalidParameterError(
             f"freeformTags and definedTags: at most {MOST_BYTES} bytes of JSON are allowed"
         )
+
+
+def _surely_fits(freeform: Freeform) -> bool:
+    """Whether so few characters cannot be too many bytes: JSON spells one with 6 at most."""
+    characters = sum(map(len, freeform)) + sum(len(str(value)) for value in freeform.values())
+    return 6 * characters + 10 * len(freeform) + 50 < MOST_BYTES

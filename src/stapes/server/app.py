@@ -39,7 +39,6 @@ def create_app(deployment: Deployment) -> FastAPI:
     ):
         app.include_router(module.router)
     app.router.routes.append(stream.route)
-    app.add_middleware(token_endpoint.Shortcut)
     openapi.describe(app)
     refusals.install(app, longest_body_bytes=deployment.settings.longest_body_bytes)
     return app

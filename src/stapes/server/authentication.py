@@ -6,7 +6,8 @@ Everything is verified against what the server knows by heart: nothing here read
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -34,31 +35,66 @@ class Caller:
     tenancy_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it was sent.
+
+    Attributes:
+        target: path and query, never decoded and encoded again.
+        headers: names in lower case; each occurrence is a pair.
+        address: the peer's, or what a trusted proxy says it is.
+    """
+
+    method: str
+    target: str
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+    address: str
+
+    def header(self, name: bytes) -> str | None:
+        """The first value of a header; None when there is none."""
+        for each, value in self.headers:
+            if each == name:
+                return value.decode("latin-1")
+        return None
+
+
+def sent_by(request: Request, body: bytes) -> Sent:
+    """What came as an ASGI request."""
+    address = request.client.host if request.client else ""
+    return Sent(request.method, raw_target(request), request.headers.raw, body, address)
+
+
 def verify_request(deployment: Deployment, request: Request, body: bytes) -> Caller:
-    """Verify who makes an HTTP request, over the bytes as they were received.
+    """Verify who makes an HTTP request: see `verify_sent`."""
+    return verify_sent(deployment, sent_by(request, body))
+
+
+def verify_sent(deployment: Deployment, sent: Sent) -> Caller:
+    """Verify who makes a request, over the bytes as they were received.
 
     By an OCI request signature, or by ``Authorization: Bearer`` with a bearer key. Raises
     `stapes.errors.NotAuthenticatedError`, and `stapes.errors.FailedAuthenticationsError` when the
     address failed too often before.
     """
-    address = request.client.host if request.client else ""
-    deployment.quotas.check_failures(address)
+    deployment.quotas.check_failures(sent.address)
     try:
-        return _verify_request(deployment, request, body, datetime.now(UTC))
+        return _verify_sent(deployment, sent, datetime.now(UTC))
     except NotAuthenticatedError:
-        deployment.quotas.note_failure(address)
+        deployment.quotas.note_failure(sent.address)
         raise
 
 
-def _verify_request(deployment: Deployment, request: Request, body: bytes, now: datetime) -> Caller:
+def _verify_sent(deployment: Deployment, sent: Sent, now: datetime) -> Caller:
     known = deployment.known
-    if request.headers.get("authorization", "")[: len(BEARER)].lower() == BEARER:
-        return _verify_bearer(known.directory, request, now)
+    authorization = sent.header(b"authorization") or ""
+    if authorization[: len(BEARER)].lower() == BEARER:
+        return _verify_bearer(known.directory, sent, authorization, now)
     key_id = signing.verify_request(
-        request.method,
-        raw_target(request),
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-        body,
+        sent.method,
+        sent.target,
+        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent.headers],
+        sent.body,
         lambda key_id: known.find_public_key(key_id, now),
         now,
         deployment.settings.signature_skew_s,
@@ -66,11 +102,10 @@ def _verify_request(deployment: Deployment, request: Request, body: bytes, now: 
     return Caller(key_id.user_id, key_id.tenancy_id)
 
 
-def _verify_bearer(directory: Directory, request: Request, now: datetime) -> Caller:
-    sent = request.headers.getlist("authorization")
-    if len(sent) != 1:
+def _verify_bearer(directory: Directory, sent: Sent, authorization: str, now: datetime) -> Caller:
+    if sum(name == b"authorization" for name, _ in sent.headers) != 1:
         raise BearerKeyError("more than one Authorization")
-    key = find_bearer_key(directory, *parse_bearer_key(sent[0][len(BEARER) :].strip()), now)
+    key = find_bearer_key(directory, *parse_bearer_key(authorization[len(BEARER) :].strip()), now)
     if key is None:
         raise BearerKeyError("no such key, or one that is not in use")
     return Caller(key.user_id, directory.users[key.user_id].tenancy_id)
@@ -149,5 +184,11 @@ def grant_for_credentials(
 
 
 def new_session_id() -> str:
-    """The OCID of a session that did not exist before."""
-    return format_ocid("aispeechrealtimesession", os.urandom(ENTROPY_BYTES))
+    """The OCID of a session that did not exist before.
+
+    It begins with the time (each hexadecimal digit becomes a letter of its own): a database keeps
+    rows by their ids, and with random ones would write another page for every session.
+    """
+    clock = f"{time.time_ns() // 1_000_000:012x}".encode("ascii")
+    random = os.urandom(ENTROPY_BYTES - len(clock))
+    return format_ocid("aispeechrealtimesession", clock + random)

@@ -1,18 +1,22 @@
 """The HTTP/1.1 protocol of a connection: uvicorn's, with bounds on what a peer may send.
 
 uvicorn's httptools protocol has no limit on the head of a request and none on how long one may
-take; this adds both. Its own answer to bytes that are no HTTP becomes one of ours.
+take; this adds both. Its own answer to bytes that are no HTTP becomes one of ours. And what
+`stapes.server.direct` takes never reaches the ASGI application.
 """
 
 from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from stapes.server.refusals import REQUEST_ID, new_id
+
+if TYPE_CHECKING:
+    from stapes.server.direct import Direct
 
 LONGEST_HEAD_BYTES = 32 * 1024
 LONGEST_REQUEST_S = 20.0
@@ -37,12 +41,17 @@ class HttpTransport(HttpToolsProtocol):
     ``LONGEST_REQUEST_S`` ends its connection, and so does one that never begins.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, direct: Direct, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._direct = direct
         self._head_bytes = 0
         self._pending_bytes = 0
         self._in_head = True
+        self._is_whole = False  # nothing is there of a request that has not arrived whole
         self._deadline: asyncio.TimerHandle | None = None
+        self._body: bytes | None = None  # of the request that is answered directly
+        self._keeps_alive = True  # after that
+        self._answered_one = False  # of those in the bytes at hand
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A peer has connected."""
@@ -56,10 +65,12 @@ class HttpTransport(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived; the parser calls the ``on_`` methods from in here."""
-        if self._deadline is None:
-            self._expect_request()
+        self._is_whole = False
+        self._answered_one = False
         self._pending_bytes += len(data)
         super().data_received(data)
+        if not self._is_whole and self._deadline is None:
+            self._expect_request()
         if self._in_head and self._pending_bytes > LONGEST_HEAD_BYTES:
             self._head_bytes = self._pending_bytes
             if not self.transport.is_closing():
@@ -68,35 +79,70 @@ class HttpTransport(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request has begun."""
         super().on_message_begin()
+        self._unset_keepalive_if_required()  # set by a direct answer to the one before
+        self._is_whole = False
         self._in_head = True
         self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
-        self._count(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > LONGEST_HEAD_BYTES:
+            raise HeadTooLargeError
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header field."""
-        self._count(len(name) + len(value) + len(b": \r\n"))
-        super().on_header(name, value)
+        self._head_bytes += len(name) + len(value) + 4  # with ": " and the line's end
+        if self._head_bytes > LONGEST_HEAD_BYTES:
+            raise HeadTooLargeError
+        lowered = name.lower()
+        if lowered == b"expect":
+            super().on_header(name, value)
+        else:  # all that uvicorn does with any other, without a call for each
+            self.headers.append((lowered, value))
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._in_head = False
         self._pending_bytes = 0
-        # The scope's path and query are those of the target as it is understood: without an
-        # authority, a fragment, an empty query. A signature covers what was sent.
-        extensions: dict[str, Any] = {TARGET: self.url}
-        self.scope["extensions"] = extensions
-        super().on_headers_complete()
+        if self._is_free() and self._direct.takes(self.parser.get_method(), self.url, self.headers):
+            self._body = b""
+            self._keeps_alive = (
+                self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            )
+        else:
+            # The scope's path and query are those of the target as it is understood: without an
+            # authority, a fragment, an empty query. A signature covers what was sent.
+            extensions: dict[str, Any] = {TARGET: self.url}
+            self.scope["extensions"] = extensions
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body += body
 
     def on_message_complete(self) -> None:
         """The request is there, body and all."""
         self._request_arrived()
+        self._is_whole = True
         self._in_head = True
         self._pending_bytes = 0
-        super().on_message_complete()
+        if self._body is None:
+            super().on_message_complete()
+        else:
+            body, self._body = self._body, None
+            self._answer(body)
+
+    def shutdown(self) -> None:
+        """The server stops: a request that has begun is answered, and none after it."""
+        if self._body is None:
+            super().shutdown()
+        else:
+            self._keeps_alive = False
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser cannot go on with, and close."""
@@ -115,10 +161,36 @@ class HttpTransport(HttpToolsProtocol):
         self.transport.write(line + head + b"\r\n" + body)
         self.transport.close()
 
-    def _count(self, head_bytes: int) -> None:
-        self._head_bytes += head_bytes
-        if self._head_bytes > LONGEST_HEAD_BYTES:
-            raise HeadTooLargeError
+    def _is_free(self) -> bool:
+        """Whether the request at hand may be answered before anything else is done.
+
+        Answers go out in the order of the requests, and the application may be at an earlier one.
+        A peer that does not read its answers, or waits for a 100, is the application's too: it
+        can wait. And of many requests at once only the first goes ahead, or the others' peers
+        would have to wait until all are answered.
+        """
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and not self._answered_one
+            and not self.flow.write_paused
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+        )
+
+    def _answer(self, body: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._answered_one = True
+        peer = self.client[0] if self.client else ""
+        answer = self._direct.answer(self.url, self.headers, body, peer)
+        fields = [*self.server_state.default_headers, *answer.headers]
+        if not self._keeps_alive:
+            fields.append((b"connection", b"close"))
+        head = b"".join([b"%s: %s\r\n" % field for field in fields])
+        self.transport.write(STATUS_LINE[answer.status] + head + b"\r\n" + answer.body)
+        if not self._keeps_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _expect_request(self) -> None:
         self._deadline = self.loop.call_later(LONGEST_REQUEST_S, self._give_up)

@@ -39,11 +39,12 @@ class Keyring:
         Where only keys that retire soon are at hand, the one that retires last: its tokens may
         die early, and that is better than to mint none.
         """
+        for kid in self.public:
+            if self.retires_at[kid] is None and kid in self.private:
+                return self.private[kid]
         at_hand = [kid for kid in self.verifying(now) if kid in self.private]
-        in_use = [kid for kid in at_hand if self.retires_at[kid] is None]
-        if not in_use:
-            in_use = sorted(at_hand, key=lambda kid: str(self.retires_at[kid]), reverse=True)
-        return self.private[in_use[0]] if in_use else None
+        last = max(at_hand, key=lambda kid: str(self.retires_at[kid]), default=None)
+        return None if last is None else self.private[last]
 
     def verifying(self, now: datetime) -> dict[str, Ed25519PublicKey]:
         """The keys that a token may be signed with, newest first."""

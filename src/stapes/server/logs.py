@@ -6,9 +6,12 @@ by name here as well, should a call site ever forget.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from functools import partial
+import time
+from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Any, TextIO
 
 import structlog
@@ -36,8 +39,32 @@ WITHHELD = frozenset(
 _QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets", "alembic")
 
 
+_encode = json.JSONEncoder(default=repr).encode
+
+
+def stamp(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Say who speaks how loudly and when, as structlog's own processors would, in one go."""
+    event["level"] = "error" if method == "exception" else method
+    event["logger"] = logger.name
+    second, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    event["timestamp"] = f"{_second(second)}.{nanoseconds // 1000:06d}Z"
+    return event
+
+
+@lru_cache(1)
+def _second(since_1970: int) -> str:
+    return datetime.fromtimestamp(since_1970, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def render(_: WrappedLogger, __: str, event: EventDict) -> str:
+    """One line of JSON."""
+    return _encode(event)
+
+
 def withhold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Replace the value of every field that may not be logged."""
+    if WITHHELD.isdisjoint(event):
+        return event
     return {name: "[withheld]" if name in WITHHELD else value for name, value in event.items()}
 
 
@@ -78,7 +105,7 @@ def configure(level: str) -> None:
     # Our own lines do not take the way through the standard library: it costs more than verifying
     # a signature.
     structlog.configure(
-        processors=[*shared, *_rendering(sys.stderr.isatty())],
+        processors=[stamp, withhold, *_rendering(sys.stderr.isatty())],
         logger_factory=partial(_Lines, sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
@@ -105,4 +132,4 @@ def _rendering(terminal: bool) -> list[Any]:
     if terminal:
         plain = structlog.dev.plain_traceback
         return [escape, structlog.dev.ConsoleRenderer(exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.processors.format_exc_info, render]

@@ -66,6 +66,9 @@ class Quotas:
         self._settings = settings
         self._rates = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._failures = MovingWindowRateLimiter(MemoryStorage())
+        failures = settings.failed_authentications_per_minute
+        self._failed_at = -math.inf  # monotonic; the last time, of whatever address
+        self._failure_rate = RateLimitItemPerMinute(failures) if failures else None
         self._waiting: Counter[str] = Counter()
         self._waiting_in_all = 0
 
@@ -114,20 +117,22 @@ class Quotas:
 
     def check_failures(self, address: str) -> None:
         """Raise `FailedAuthenticationsError` when an address failed too often of late."""
-        limit = self._settings.failed_authentications_per_minute
-        if not limit:
+        rate, name = self._failure_rate, network(address)
+        if rate is None or time.monotonic() - self._failed_at > rate.get_expiry():
             return
-        rate, name = RateLimitItemPerMinute(limit), network(address)
         if not self._failures.test(rate, name):
             wait_s = _wait_s(self._failures, rate, name)
             raise self._refusal(
-                FailedAuthenticationsError(f"{name} failed {limit} times", retry_after_s=wait_s)
+                FailedAuthenticationsError(
+                    f"{name} failed {rate.amount} times", retry_after_s=wait_s
+                )
             )
 
     def note_failure(self, address: str) -> None:
         """Count a failed authentication of an address."""
-        if limit := self._settings.failed_authentications_per_minute:
-            self._failures.hit(RateLimitItemPerMinute(limit), network(address))
+        if self._failure_rate is not None:
+            self._failed_at = time.monotonic()
+            self._failures.hit(self._failure_rate, network(address))
 
     def enter(self, address: str) -> None:
         """Count a socket that has not authenticated, until `leave`.

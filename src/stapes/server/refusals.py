@@ -5,9 +5,11 @@ The body of an error is ``{"code", "message"}`` as OCI's API errors have it. Cau
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
-from secrets import token_hex
 from typing import Any
 
 import structlog
@@ -31,6 +33,7 @@ from stapes.errors import (
 )
 
 REQUEST_ID = "opc-request-id"
+_REQUEST_ID = REQUEST_ID.encode()
 LONGEST_CLIENT_ID = 128
 LONGEST_LOGGED_PATH = 200
 RETRY_AFTER_S = 5
@@ -41,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 def new_id() -> str:
     """32 upper-case hexadecimal digits, as OCI writes request ids."""
-    return token_hex(16).upper()
+    return os.urandom(16).hex().upper()
 
 
 def request_id(sent: str | None) -> str:
@@ -49,7 +52,9 @@ def request_id(sent: str | None) -> str:
 
     Of what the client sent, only printable ASCII without spaces is repeated, 128 characters of it.
     """
-    client = "".join(c for c in sent or "" if "!" <= c <= "~")[:LONGEST_CLIENT_ID]
+    if sent is None:
+        return new_id()
+    client = "".join(c for c in sent if "!" <= c <= "~")[:LONGEST_CLIENT_ID]
     return f"{client}/{new_id()}/{new_id()}" if client else new_id()
 
 
@@ -98,8 +103,66 @@ def install(app: FastAPI, *, longest_body_bytes: int) -> None:
 
 def _logged(scope: Scope, error: ApiError) -> JSONResponse:
     """The answer to an error, its cause kept for the line that `Answers` logs."""
-    scope["state"]["refusal"] = {"code": error.code, "cause": error.detail or type(error).__name__}
+    scope["state"]["refusal"] = _for_the_log(error)
     return refusal(error)
+
+
+def _for_the_log(error: ApiError) -> dict[str, Any]:
+    return {"code": error.code, "cause": error.detail or type(error).__name__}
+
+
+def _log_request(  # noqa: PLR0917
+    log: Any,
+    own_id: str,
+    method: str,
+    path: str,
+    status: int,
+    began: float,
+    refused: dict[str, Any],
+) -> None:
+    """One line for a request; never its query, headers or body."""
+    log.info(
+        "request",
+        id=own_id,
+        method=method,
+        path=path[:LONGEST_LOGGED_PATH],
+        status=status,
+        ms=round((time.perf_counter() - began) * 1000, 1),
+        **refused,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered to a request. Names of headers are in lower case."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def answered(
+    method: str, path: str, sent_id: str | None, operation: Callable[[], Answer], log: Any = log
+) -> Answer:
+    """What ``operation`` answers, or raises, as `Answers` would let it out. Never raises.
+
+    ``log`` may be `log` bound once for many requests, which spares each of them that.
+    """
+    began = time.perf_counter()
+    own_id = request_id(sent_id)
+    refused: dict[str, Any] = {}
+    try:
+        answer = operation()
+    except Exception as exc:
+        error = exc if isinstance(exc, ApiError) else InternalServerError(type(exc).__name__)
+        if error is not exc:
+            log.exception("request_failed", id=own_id, path=path[:LONGEST_LOGGED_PATH])
+        refused = _for_the_log(error)
+        response = refusal(error)
+        answer = Answer(response.status_code, response.raw_headers, bytes(response.body))
+    answer.headers.append((_REQUEST_ID, own_id.encode("ascii")))
+    _log_request(log, own_id, method, path, answer.status, began, refused)
+    return answer
 
 
 class Answers:
@@ -161,15 +224,10 @@ class _Answer:
 
     def log(self) -> None:
         """One line for this request; never its query, headers or body."""
-        fields: dict[str, Any] = self._scope["state"].get("refusal", {})
-        log.info(
-            "request",
-            id=self.id,
-            method=self._scope["method"],
-            path=self._scope["path"][:LONGEST_LOGGED_PATH],
-            status=self.status,
-            ms=round((time.perf_counter() - self._began) * 1000, 1),
-            **fields,
+        scope = self._scope
+        refused: dict[str, Any] = scope["state"].get("refusal", {})
+        _log_request(
+            log, self.id, scope["method"], scope["path"], self.status, self._began, refused
         )
 
 

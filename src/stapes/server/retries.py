@@ -43,7 +43,7 @@ class RetryMemory:
             self._answers.popitem(last=False)
 
     def recall(
-        self, user_id: str, retry_token: str | None, body_sha256: str, now: datetime
+        self, user_id: str, retry_token: str | None, body_sha256: str | None, now: datetime
     ) -> SessionCreated | None:
         """The answer to the same request, or None when this is the first of its kind.
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import uvicorn
@@ -22,6 +23,7 @@ from uvloop import new_event_loop
 from stapes.errors import StapesError
 from stapes.server.app import create_app
 from stapes.server.deployment import Deployment, open_deployment
+from stapes.server.direct import Direct
 from stapes.server.http_transport import HttpTransport
 from stapes.server.transport import Transport
 from stapes.settings import Settings
@@ -160,7 +162,7 @@ def _config(deployment: Deployment) -> uvicorn.Config:
     settings = deployment.settings
     return uvicorn.Config(
         create_app(deployment),
-        http=HttpTransport,
+        http=partial(HttpTransport, Direct(deployment)),  # type: ignore[arg-type] # it is called
         ws=Transport,
         ws_max_size=settings.longest_audio_frame_bytes,
         ws_ping_interval=settings.ping_interval_s,

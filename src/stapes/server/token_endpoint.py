@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from secrets import token_hex
+from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stapes.errors import (
     InvalidatedRetryTokenError,
@@ -29,16 +28,18 @@ from stapes.protocol.resources import (
     RealtimeSessionToken,
 )
 from stapes.server.accounting import unrecordable
-from stapes.server.authentication import Caller, new_session_id, verify_request
+from stapes.server.authentication import Caller, Sent, new_session_id, sent_by, verify_sent
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import LONGEST_RETRY_TOKEN, token_operation
 from stapes.server.parsing import parse_body
+from stapes.server.refusals import Answer
 from stapes.store.port import Audited, SessionCreated
 from stapes.tokens.limits import Limits, parse_limits
 from stapes.tokens.minting import claims, mint
 from stapes.tokens.revocations import date_of_issue
 
 PATH = "/20220101/actions/realtimeSessionToken"
+LETTERS_OF_JTI = 32
 _ALLOWED = {
     "compartmentId": f"must be a string of 1 to {LONGEST_COMPARTMENT_ID} characters",
     "freeformTags": "must be an object of strings",
@@ -52,38 +53,31 @@ router = APIRouter()
 @router.post(PATH, **token_operation())
 async def create_realtime_session_token(request: Request) -> Response:
     """Create a session and the token that authenticates it."""
-    deployment: Deployment = request.app.state.deployment
-    body = await request.body()
-    caller = verify_request(deployment, request, body)
-    asked = _Asked(
-        caller=caller,
-        details=parse_details(body),
-        retry_token=parse_retry_token(request.headers.get("opc-retry-token")),
-        body_sha256=hashlib.sha256(body).hexdigest(),
-    )
+    sent = sent_by(request, await request.body())
+    answer = create_token(request.app.state.deployment, sent)
+    response = Response(answer.body, answer.status)
+    response.raw_headers = answer.headers
+    return response
+
+
+def create_token(deployment: Deployment, sent: Sent) -> Answer:
+    """Create a session and answer with the token that authenticates it, and with its etag.
+
+    Raises `stapes.errors.ApiError`.
+    """
+    caller = verify_sent(deployment, sent)
+    details = parse_details(sent.body)
+    retry_token = parse_retry_token(sent.header(b"opc-retry-token"))
+    body_sha256 = None if retry_token is None else hashlib.sha256(sent.body).hexdigest()
+    asked = _Asked(caller, details, retry_token, body_sha256)
     issued = _issue(deployment, asked, datetime.now(UTC))
     answer = _resource(deployment, issued).to_json().encode()
-    etag = f'"{hashlib.sha256(answer).hexdigest()[:32]}"'
-    return Response(answer, media_type="application/json", headers={"etag": etag})
-
-
-class Shortcut:
-    """ASGI middleware that takes this operation past the router and everything around it.
-
-    It is the one operation that is asked for thousands of times a second, and routing costs as
-    much as its cryptography. Errors pass to `stapes.server.refusals.Answers`, which is around it.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection (ASGI 3)."""
-        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
-            response = await create_realtime_session_token(Request(scope, receive))
-            await response(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+    headers = [
+        (b"etag", b'"%s"' % hashlib.sha256(answer).hexdigest()[:32].encode()),
+        (b"content-length", b"%d" % len(answer)),
+        (b"content-type", b"application/json"),
+    ]
+    return Answer(HTTPStatus.OK, headers, answer)
 
 
 def parse_details(body: bytes) -> CreateRealtimeSessionTokenDetails:
@@ -111,7 +105,7 @@ class _Asked:
     caller: Caller
     details: CreateRealtimeSessionTokenDetails
     retry_token: str | None
-    body_sha256: str
+    body_sha256: str | None
 
 
 def _issue(deployment: Deployment, asked: _Asked, now: datetime) -> SessionCreated:
@@ -149,7 +143,7 @@ def _new(
         tenancy_id=caller.tenancy_id,
         compartment_id=details.compartment_id,
         user_id=caller.user_id,
-        jti=token_hex(16),
+        jti=session_id[-LETTERS_OF_JTI:],  # a session has one token: what is unique is unique
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         now=issued_at,
@@ -168,7 +162,7 @@ def _new(
         freeform_tags=details.freeform_tags,
         defined_tags=details.defined_tags,
         retry_token=asked.retry_token,
-        body_sha256=asked.body_sha256 if asked.retry_token else None,
+        body_sha256=asked.body_sha256,
         server_id=deployment.server_id,
     )
 

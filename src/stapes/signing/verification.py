@@ -38,6 +38,8 @@ from stapes.signing.canonical import (
 SHORTEST_KEY_BITS = 2048
 STREAM_PATH = "/ws/transcribe/stream"
 
+_PADDING, _HASH = PKCS1v15(), SHA256()
+
 FindKey = Callable[[KeyId], RSAPublicKey | None]
 """The loaded public key of a keyId; it must compare all three parts, tenancy included."""
 
@@ -109,8 +111,8 @@ def _verify(
 
 
 def _check_required(signed: frozenset[str], method: str) -> None:
-    missing = [name for name in required_names(method) if name not in signed]
-    if missing:
+    if not signed.issuperset(required_names(method)):
+        missing = [name for name in required_names(method) if name not in signed]
         raise MalformedSignatureError(f"not signed: {' '.join(missing)}")
 
 
@@ -140,6 +142,6 @@ def _check_signature(authorization: Authorization, text: bytes, find_key: FindKe
     if key.key_size < SHORTEST_KEY_BITS:
         raise UnknownKeyError(f"key {authorization.key_id} has only {key.key_size} bits")
     try:
-        key.verify(authorization.signature, text, PKCS1v15(), SHA256())
+        key.verify(authorization.signature, text, _PADDING, _HASH)
     except InvalidSignature as error:
         raise SignatureMismatchError(f"signature by {authorization.key_id} is wrong") from error

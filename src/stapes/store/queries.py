@@ -156,6 +156,12 @@ def _behind(issued_at: datetime, session_id: str) -> ColumnElement[bool]:
     )
 
 
+def servers_elsewhere(server_id: str, since: datetime) -> Select[Any]:
+    """Other servers that lived at or after a moment."""
+    servers = tables.servers
+    return select(servers.c.id).where(servers.c.id != server_id, servers.c.seen_at >= since)
+
+
 def live_elsewhere(server_id: str, alive_since: datetime) -> Select[Any]:
     """Open streams of other servers that live, by tenancy, compartment and user."""
     streams, servers = tables.streams, tables.servers

@@ -68,6 +68,9 @@ from stapes.store.writing import (
 from stapes.tokens.revocations import LONGEST_TOKEN, Revocations
 
 PAGE = 500
+SERVERS_KEPT = timedelta(minutes=5)
+"""How long it is known that a server lived: what it minted still counts."""
+
 T = TypeVar("T")
 
 
@@ -264,9 +267,12 @@ class SqlStore:
         self, server_id: str, alive_since: datetime, minted_since: datetime
     ) -> list[Use]:
         """See `stapes.store.port.Store.uses_elsewhere`."""
+        others = queries.servers_elsewhere(server_id, minted_since - SERVERS_KEPT)
         live = queries.live_elsewhere(server_id, alive_since)
         minted = queries.minted_elsewhere(server_id, minted_since)
         with self._reading() as connection:
+            if connection.execute(others).first() is None:
+                return []  # it would look through all that was minted here, to find nothing
             return [
                 Use(**row)
                 for query in (live, minted)
@@ -283,7 +289,8 @@ class SqlStore:
                 change_stream(
                     connection, it.session_id, it.stream, closed_at=ended_at, reason="lost"
                 )
-            connection.execute(delete(servers).where(servers.c.seen_at < alive_since))
+            over = servers.c.seen_at < alive_since - SERVERS_KEPT
+            connection.execute(delete(servers).where(over))
         return len(lost)
 
     def audit(self, after: int = 0, limit: int = 1000) -> list[AuditRow]:

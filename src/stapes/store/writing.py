@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -35,6 +37,7 @@ from stapes.identity.model import (
     User,
 )
 from stapes.store import tables
+from stapes.store.inserting import insert_rows
 from stapes.store.port import (
     RESUMABLE_ENDS,
     Audited,
@@ -120,10 +123,18 @@ def insert_new(connection: Connection, table: Table, row: dict[str, Any]) -> boo
 
 def to_row(record: Any) -> dict[str, Any]:
     """A record's fields by their columns' names."""
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    names, values = _reading(record.__class__)
+    row = dict(zip(names, values(record), strict=True))
     if isinstance(record, FinalHeard):
         row["word_count"] = len(record.words)
     return row
+
+
+@cache
+def _reading(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """A record's fields, and what reads them all."""
+    names = tuple(field.name for field in fields(kind))
+    return names, attrgetter(*names)
 
 
 def change_stream(connection: Connection, session_id: str, stream: int, **values: Any) -> bool:
@@ -142,10 +153,11 @@ def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.
 def _write_alike(connection: Connection, kind: type[Record], records: list[Any]) -> None:
     if kind in IDENTITIES:
         upsert(connection, IDENTITIES[kind], [to_row(record) for record in records])
+    elif kind is SessionCreated:
+        insert_rows(connection, tables.sessions, [to_row(record) for record in records])
+        _mark_late(connection, min(record.issued_at for record in records))
     elif kind in HAPPENINGS:
         connection.execute(insert(HAPPENINGS[kind]), [to_row(record) for record in records])
-        if kind is SessionCreated:
-            _mark_late(connection, min(record.issued_at for record in records))
     elif kind is Revoked:
         _revoke(connection, records)
     else:
@@ -274,7 +286,8 @@ def _append(connection: Connection, records: list[Audited]) -> None:
     rows = []
     for record in records:
         seq += 1
-        row = {**to_row(record), "at": record.at.astimezone(UTC), "seq": seq, "previous": previous}
-        previous = digest(**row)
-        rows.append({**row, "hash": previous})
-    connection.execute(insert(audit), rows)
+        row = to_row(record)
+        row |= {"at": record.at.astimezone(UTC), "seq": seq, "previous": previous}
+        previous = row["hash"] = digest(**row)
+        rows.append(row)
+    insert_rows(connection, audit, rows)

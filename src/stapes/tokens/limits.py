@@ -73,6 +73,8 @@ def parse_claim(claim: object) -> Limits | None:
 
 
 def _read(bounds: Mapping[str, object]) -> Limits | None:
+    if not bounds:
+        return None
     values: dict[str, Any] = {}
     for key, value in bounds.items():
         bound = BOUNDS.get(key)

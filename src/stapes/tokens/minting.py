@@ -6,10 +6,13 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from stapes.tokens.keys import ALGORITHM, SigningKey
 from stapes.tokens.limits import Limits
+
+_to_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def claims(
@@ -52,12 +55,17 @@ def mint(claims: Mapping[str, Any], key: SigningKey) -> str:
     Ed25519 is deterministic (RFC 8032 section 5.1.6); sorting makes the text so, whatever order a
     database gave the claims back in.
     """
-    signed = _part({"alg": ALGORITHM, "kid": key.kid, "typ": "JWT"}) + b"." + _part(claims)
+    signed = _header(key.kid) + b"." + _part(claims)
     return (signed + b"." + _encode(key.private_key.sign(signed))).decode("ascii")
 
 
+@lru_cache(16)
+def _header(kid: str) -> bytes:
+    return _part({"alg": ALGORITHM, "kid": kid, "typ": "JWT"})
+
+
 def _part(members: Mapping[str, Any]) -> bytes:
-    return _encode(json.dumps(members, separators=(",", ":"), sort_keys=True).encode("ascii"))
+    return _encode(_to_json(members).encode("ascii"))
 
 
 def _encode(data: bytes) -> bytes:
