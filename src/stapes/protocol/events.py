@@ -6,7 +6,7 @@ recogniser or the server; effects are imperatives that the pump performs in orde
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from stapes.errors import ApiError
@@ -34,6 +34,17 @@ class AudioArrived:
 @dataclass(frozen=True, slots=True)
 class PeerClosed:
     """The peer closed the socket, or it broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where recognition can begin again, and with what: the same words follow as would have.
+
+    ``audio_bytes`` counts on the stream's timeline, in its encoding; ``state`` is the engine's.
+    """
+
+    audio_bytes: int
+    state: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +94,14 @@ class PartialArrived:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceArrived:
-    """An utterance ended. ``is_answer``: it is the last word on the oldest open flush."""
+    """An utterance ended. ``is_answer``: it is the last word on the oldest open flush.
+
+    ``checkpoint`` is behind it; None when recognition cannot begin again there.
+    """
 
     heard: UtteranceHeard
     is_answer: bool
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
