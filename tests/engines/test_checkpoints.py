@@ -27,7 +27,10 @@ from stapes.protocol.heard import UtteranceHeard
 from tests.engines.models import DIGITS
 
 WIDE = "audio/raw;rate=16000"
-ENCODINGS = (WIDE, *(f"audio/raw;rate=8000{codec}" for codec in ("", ";codec=mulaw", ";codec=alaw")))
+ENCODINGS = (
+    WIDE,
+    *(f"audio/raw;rate=8000{codec}" for codec in ("", ";codec=mulaw", ";codec=alaw")),
+)
 MOST_STATE_BYTES = 64 * 1024
 SLICE_BYTES = 6400
 

@@ -28,8 +28,8 @@ from stapes.protocol.events import (
     RecogniserFailed,
     UtteranceArrived,
 )
-from stapes.workers.links import Ear
 from stapes.workers.pool import Pool
+from stapes.workers.replaying import Ear
 from tests.engines.models import TONES
 
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 2000)

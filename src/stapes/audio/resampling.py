@@ -88,7 +88,8 @@ def _between() -> NDArray[np.float64]:
     """Weights, whole numbers, of the neighbours of the instant in the middle."""
     distance = np.arange(-REACH, REACH) + 0.5
     weights = np.sinc(distance) * np.kaiser(2 * REACH, 10.0)
-    return np.rint(weights * UNIT / weights.sum())
+    rounded: NDArray[np.float64] = np.rint(weights * UNIT / weights.sum())
+    return rounded
 
 
 _BETWEEN = _between()

@@ -39,8 +39,8 @@ class ListenerState:
     def encode(self) -> bytes:
         """A line of JSON with the figures, then the samples and the rest as they are."""
         segments = self.segments
-        arrays = (self.resampling, segments.waiting, segments.memory, *segments.pre_roll)
-        parts = [self.learnt, self.half, *(array.tobytes() for array in arrays)]
+        parts = [self.learnt, self.half, self.resampling.tobytes(), segments.waiting.tobytes()]
+        parts += [segments.memory.tobytes(), *(piece.tobytes() for piece in segments.pre_roll)]
         counts = (self.decoded_samples, self.speech_samples, segments.through_sample)
         head = {
             "version": VERSION,
