@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from stapes import samples
 from stapes.audio.encodings import ALAW, MULAW, Pcm
 from stapes.engines.checkpoints import VERSION
 from stapes.engines.hearing import Listener, ListenerParams
-from stapes.engines.pocketsphinx import PocketSphinxEngine
+from stapes.engines.pocketsphinx import PocketSphinxEngine, PocketSphinxRecogniser
 from stapes.engines.port import Engine, HearingParams
 from stapes.engines.scripted import ScriptedEngine
 from stapes.engines.sherpa import SherpaEngine
@@ -27,10 +28,8 @@ from stapes.protocol.heard import UtteranceHeard
 from tests.engines.models import DIGITS
 
 WIDE = "audio/raw;rate=16000"
-ENCODINGS = (
-    WIDE,
-    *(f"audio/raw;rate=8000{codec}" for codec in ("", ";codec=mulaw", ";codec=alaw")),
-)
+NARROW = "audio/raw;rate=8000"
+ENCODINGS = (WIDE, NARROW, f"{NARROW};codec=mulaw", f"{NARROW};codec=alaw")
 MOST_STATE_BYTES = 64 * 1024
 SLICE_BYTES = 6400
 
@@ -80,7 +79,7 @@ def encoded(pcm: Pcm, encoding: str) -> bytes:
         if codec in encoding:
             order = np.argsort(table, kind="stable")
             at = np.searchsorted(table[order], narrow).clip(0, 255)
-            return order[at].astype(np.uint8).tobytes()
+            return bytes(order[at].astype(np.uint8))
     return narrow.tobytes()
 
 
@@ -180,13 +179,13 @@ def test_pocketsphinx(encoding: str, final_ms: int) -> None:
 class _Apart(PocketSphinxEngine):
     """Opens each recogniser in a decoder of its own, as each worker has one."""
 
-    def open(self, params: HearingParams, learnt: bytes = b"") -> object:  # type: ignore[override]
+    def open(self, params: HearingParams, learnt: bytes = b"") -> PocketSphinxRecogniser:
         return PocketSphinxEngine().open(params, learnt)
 
 
-def test_whisper(tiny_whisper: object) -> None:
+def test_whisper(tiny_whisper: Path) -> None:
     """The language that was last detected is known again."""
-    engine = WhisperEngine(tiny_whisper)  # type: ignore[arg-type]
+    engine = WhisperEngine(tiny_whisper)
     recogniser = engine.open(HearingParams("auto", "WHISPER"), b"uk")
     assert recogniser.learnt() == b"uk"
 

@@ -103,9 +103,10 @@ def encode_report(report: Report) -> bytes:
 
 def decode_report(payload: bytes) -> Report:
     """The report of a HEARD frame."""
-    items, *counts, checkpoint = json.loads(payload)
+    items, is_answer, audio_bytes, speech_ms, is_pending, checkpoint = json.loads(payload)
     heard = tuple(_decode_item(item) for item in items)
-    return Report(heard, *counts, _decode_checkpoint(checkpoint))
+    known = _decode_checkpoint(checkpoint)
+    return Report(heard, is_answer, audio_bytes, speech_ms, is_pending, known)
 
 
 def _encode_checkpoint(checkpoint: Checkpoint | None) -> list[Any] | None:

@@ -194,12 +194,12 @@ class Ear:
         self._caught_up.set()
         if self._is_over:
             return
-        if self.is_suspect:
+        if self._source.is_closed:
+            self._fail(cause)
+        elif self.is_suspect:
             self._fail(f"twice at the same place: {cause}")
         elif self._log.is_full:
             self._fail(f"too long ago that it could begin again: {cause}")
-        elif self._source.is_closed:
-            self._fail(cause)
         else:
             # A worker reports piece by piece: it died of the next one, if it died of any.
             self._suspected_to = self._told.byte + SLICE_BYTES
