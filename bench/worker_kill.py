@@ -1,0 +1,216 @@
+"""A worker killed under the official Python client: are its finals those of a whole run?
+
+``scripts/bench worker-kill [--sessions N] [--pocketsphinx N] [--at-once N] [--seed N] [--json]``.
+The unmodified client, no extension, sends bundled speech four times as fast as it is spoken. At a
+random moment of each session the process that hears it is ended by kill -9. Its finals (text, and
+the times of each word) are compared with those of a session whose worker lived.
+
+``--sessions`` with the scripted engine, which counts audio, so that anything lost or doubled shows;
+``--pocketsphinx`` with that one. Each engine has a server; sessions of the scripted engine share a
+worker, so a kill there hits several.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import oci
+from oci.ai_speech.models import RealtimeParameters
+from oci_ai_speech_realtime import RealtimeSpeechClient, RealtimeSpeechClientListener
+from rich.table import Table
+
+from bench.harness import Bar, Report
+from stapes.measuring.clips import bundled
+from tests.conftest import Served, running_server
+
+CHUNK_BYTES = 3072
+PACE = 4
+PATIENCE_S = 120
+PAUSE = np.zeros(16000, np.int16)
+
+Shown = tuple[str, tuple[tuple[str, int, int], ...]]
+
+
+@dataclass
+class Session(RealtimeSpeechClientListener):  # type: ignore[misc]
+    """What the client reports."""
+
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    finals: list[Shown] = field(default_factory=list)
+    errors: list[Any] = field(default_factory=list)
+    is_done: bool = False
+
+    def on_connect(self) -> None:
+        """The socket is open."""
+
+    def on_connect_message(self, connectmessage: dict[str, Any]) -> None:
+        """CONNECT."""
+        self.connected.set()
+
+    def on_ack_message(self, ackmessage: dict[str, Any]) -> None:
+        """ACKAUDIO."""
+
+    def on_result(self, result: dict[str, Any]) -> None:
+        """RESULT: an empty final is the answer to the last request."""
+        shown = result["transcriptions"][0]
+        if not shown["isFinal"]:
+            return
+        if shown["transcription"]:
+            self.finals.append((shown["transcription"], _times(shown)))
+        elif self.is_done:
+            self.finished.set()
+
+    def on_error(self, error: dict[str, Any]) -> None:
+        """ERROR."""
+        self.errors.append(error)
+        self.connected.set()
+        self.finished.set()
+
+    def on_network_event(self, message: Any) -> None:
+        """Never called by this client."""
+
+    def on_close(self, error_code: int, error_message: str) -> None:
+        """The socket is closed."""
+        self.finished.set()
+
+
+def _times(shown: dict[str, Any]) -> tuple[tuple[str, int, int], ...]:
+    return tuple(
+        (token["token"], token["startTimeInMs"], token["endTimeInMs"]) for token in shown["tokens"]
+    )
+
+
+def run(arguments: Sequence[str]) -> Report:
+    """Play every session, and show those that differ."""
+    parser = argparse.ArgumentParser(prog="scripts/bench worker-kill", description=__doc__)
+    parser.add_argument("--sessions", type=int, default=80)
+    parser.add_argument("--pocketsphinx", type=int, default=20)
+    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args(arguments)
+    random = Random(asked.seed)
+    began = time.monotonic()
+    figures: dict[str, Any] = {"seed": asked.seed}
+    lines: list[str] = []
+    total = equal = 0
+    for engine, count, at_once in (
+        ("scripted", asked.sessions, asked.at_once),
+        ("pocketsphinx", asked.pocketsphinx, min(2, asked.at_once)),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            with running_server(Path(folder) / "home", engine=engine, streams=8) as server:
+                outcome = asyncio.run(_play_all(server, count, at_once, random))
+        figures[engine] = {"sessions": count, "kills": outcome.kills, "equal": outcome.equal}
+        total, equal = total + count, equal + outcome.equal
+        lines += [f"{engine}: {line}" for line in outcome.differing]
+    figures["seconds"] = round(time.monotonic() - began, 1)
+    return _report(figures, lines, equal, total)
+
+
+def _report(figures: dict[str, Any], differing: list[str], equal: int, total: int) -> Report:
+    table = Table(title="Sessions whose worker was killed")
+    for column in ("engine", "sessions", "kills", "equal finals"):
+        table.add_column(column, justify="left" if column == "engine" else "right")
+    for engine in ("scripted", "pocketsphinx"):
+        found = figures[engine]
+        table.add_row(engine, *(str(found[name]) for name in ("sessions", "kills", "equal")))
+    for line in differing:
+        print(line)
+    bars = [Bar("equal", float(equal), ">=", float(total))]
+    return Report("worker-kill", figures, bars, [table])
+
+
+@dataclass
+class Outcome:
+    """What came of the sessions of one engine."""
+
+    kills: int = 0
+    equal: int = 0
+    differing: list[str] = field(default_factory=list)
+
+
+async def _play_all(server: Served, count: int, at_once: int, random: Random) -> Outcome:
+    clips = [clip.pcm() for clip in bundled()]
+    speech = np.concatenate([part for clip in clips for part in (clip, PAUSE)]).tobytes()
+    expected = (await _play(server, speech, None, Outcome())).finals
+    outcome = Outcome()
+    places = asyncio.Semaphore(at_once)
+
+    async def one(number: int) -> None:
+        async with places:
+            moment = random.random()
+            session = await _play(server, speech, moment, outcome)
+        if session.finals == expected and not session.errors:
+            outcome.equal += 1
+            return
+        said = [text for text, _ in session.finals]
+        outcome.differing.append(f"{number} at {moment:.3f}: {said} {session.errors}")
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+    return outcome
+
+
+async def _play(server: Served, speech: bytes, moment: float | None, outcome: Outcome) -> Session:
+    """A session of the client; at this share of its audio a busy worker is killed."""
+    session = Session()
+    client = _client(server, session)
+    connecting = asyncio.create_task(client.connect())
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await session.connected.wait()
+            kill_at = None if moment is None else int(moment * len(speech))
+            for start in range(0, len(speech), CHUNK_BYTES):
+                if kill_at is not None and start >= kill_at:
+                    outcome.kills += _kill(server)
+                    kill_at = None
+                await client.send_data(speech[start : start + CHUNK_BYTES])
+                await asyncio.sleep(CHUNK_BYTES / 32000 / PACE)
+            session.is_done = True
+            for _ in range(2):
+                await client.request_final_result()
+            await session.finished.wait()
+    except TimeoutError:
+        session.errors.append("timed out")
+    finally:
+        client.close()
+        await connecting
+    return session
+
+
+def _kill(server: Served) -> int:
+    """End the worker of the newest stream; with one stream a process that is ours or another's."""
+    busy = server.deployment.pool.busy_pids
+    if not busy:
+        return 0
+    os.kill(busy[-1], signal.SIGKILL)
+    return 1
+
+
+def _client(server: Served, session: Session) -> Any:
+    chosen = RealtimeParameters()
+    chosen.encoding = "audio/raw;rate=16000"
+    chosen.language_code = "en-US"
+    chosen.model_domain = RealtimeParameters.MODEL_DOMAIN_GENERIC
+    chosen.model_type = "ORACLE"
+    chosen.final_silence_threshold_in_ms = 500
+    chosen.should_ignore_invalid_customizations = False
+    return RealtimeSpeechClient(
+        config=oci.config.from_file(str(server.home.config_file)),
+        realtime_speech_parameters=chosen,
+        listener=session,
+        service_endpoint=server.url.replace("http", "ws", 1),
+        compartment_id=server.home.compartment_id,
+    )
