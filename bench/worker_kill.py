@@ -110,9 +110,11 @@ def run(arguments: Sequence[str]) -> Report:
         ("scripted", asked.sessions, asked.at_once),
         ("pocketsphinx", asked.pocketsphinx, min(2, asked.at_once)),
     ):
-        with tempfile.TemporaryDirectory() as folder:
-            with running_server(Path(folder) / "home", engine=engine, streams=8) as server:
-                outcome = asyncio.run(_play_all(server, count, at_once, random))
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            running_server(Path(folder) / "home", engine=engine, streams=8) as server,
+        ):
+            outcome = asyncio.run(_play_all(server, count, at_once, random))
         figures[engine] = {"sessions": count, "kills": outcome.kills, "equal": outcome.equal}
         total, equal = total + count, equal + outcome.equal
         lines += [f"{engine}: {line}" for line in outcome.differing]
@@ -129,8 +131,7 @@ def _report(figures: dict[str, Any], differing: list[str], equal: int, total: in
         table.add_row(engine, *(str(found[name]) for name in ("sessions", "kills", "equal")))
     for line in differing:
         print(line)
-    bars = [Bar("equal", float(equal), ">=", float(total))]
-    return Report("worker-kill", figures, bars, [table])
+    return Report("worker-kill", figures, [Bar.at_least("equal finals", equal, total)], table)
 
 
 @dataclass
@@ -191,7 +192,7 @@ async def _play(server: Served, speech: bytes, moment: float | None, outcome: Ou
 
 
 def _kill(server: Served) -> int:
-    """End the worker of the newest stream; with one stream a process that is ours or another's."""
+    """End a worker that serves a stream: that of one of the sessions, or of several."""
     busy = server.deployment.pool.busy_pids
     if not busy:
         return 0

@@ -30,6 +30,7 @@ from stapes.protocol.events import (
     UtteranceArrived,
 )
 from stapes.protocol.heard import UtteranceHeard
+from stapes.workers.links import Line, Link
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import MOST_KEPT_BYTES, Ear, Log
 from stapes.workers.watching import Bounds, resident_bytes
@@ -100,6 +101,11 @@ async def kill(pool: Pool) -> None:
     (pid,) = pool.busy_pids
     os.kill(pid, signal.SIGKILL)
     await until(lambda: pool.busy_pids not in ([pid], []))
+    await until(lambda: all(line.opened.done() for link in pool._links for line in _lines(link)))
+
+
+def _lines(link: Link) -> list[Line]:
+    return list(link.lines.values())
 
 
 def model(engine: str) -> dict[str, Any]:
