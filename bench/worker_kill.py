@@ -1,13 +1,13 @@
 """A worker killed under the official Python client: are its finals those of a whole run?
 
-``scripts/bench worker-kill [--sessions N] [--pocketsphinx N] [--at-once N] [--seed N] [--json]``.
+``scripts/bench worker-kill [--sessions N] [--pocketsphinx N] [--lanes N] [--seed N] [--json]``.
 The unmodified client, no extension, sends bundled speech four times as fast as it is spoken. At a
 random moment of each session the process that hears it is ended by kill -9. Its finals (text, and
 the times of each word) are compared with those of a session whose worker lived.
 
 ``--sessions`` with the scripted engine, which counts audio, so that anything lost or doubled shows;
-``--pocketsphinx`` with that one. Each engine has a server; sessions of the scripted engine share a
-worker, so a kill there hits several.
+``--pocketsphinx`` with that one. Each of the ``--lanes`` is a server with one session at a
+time, so that it is the session's own worker that dies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -97,7 +99,7 @@ def run(arguments: Sequence[str]) -> Report:
     parser = argparse.ArgumentParser(prog="scripts/bench worker-kill", description=__doc__)
     parser.add_argument("--sessions", type=int, default=80)
     parser.add_argument("--pocketsphinx", type=int, default=20)
-    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
@@ -106,15 +108,8 @@ def run(arguments: Sequence[str]) -> Report:
     figures: dict[str, Any] = {"seed": asked.seed}
     lines: list[str] = []
     total = equal = 0
-    for engine, count, at_once in (
-        ("scripted", asked.sessions, asked.at_once),
-        ("pocketsphinx", asked.pocketsphinx, min(2, asked.at_once)),
-    ):
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            running_server(Path(folder) / "home", engine=engine, streams=8) as server,
-        ):
-            outcome = asyncio.run(_play_all(server, count, at_once, random))
+    for engine, count in (("scripted", asked.sessions), ("pocketsphinx", asked.pocketsphinx)):
+        outcome = _play_all(engine, count, asked.lanes, random)
         figures[engine] = {"sessions": count, "kills": outcome.kills, "equal": outcome.equal}
         total, equal = total + count, equal + outcome.equal
         lines += [f"{engine}: {line}" for line in outcome.differing]
@@ -143,25 +138,41 @@ class Outcome:
     differing: list[str] = field(default_factory=list)
 
 
-async def _play_all(server: Served, count: int, at_once: int, random: Random) -> Outcome:
+def _play_all(engine: str, count: int, lanes: int, random: Random) -> Outcome:
+    moments = [random.random() for _ in range(count)]
+    outcome = Outcome()
+    with ExitStack() as stack:
+        servers = [stack.enter_context(_server(engine)) for _ in range(lanes)]
+        asyncio.run(_play_lanes(servers, moments, outcome))
+    return outcome
+
+
+@contextmanager
+def _server(engine: str) -> Iterator[Served]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_server(Path(folder) / "home", engine=engine, streams=2) as server,
+    ):
+        yield server
+
+
+async def _play_lanes(servers: list[Served], moments: list[float], outcome: Outcome) -> None:
     clips = [clip.pcm() for clip in bundled()]
     speech = np.concatenate([part for clip in clips for part in (clip, PAUSE)]).tobytes()
-    expected = (await _play(server, speech, None, Outcome())).finals
-    outcome = Outcome()
-    places = asyncio.Semaphore(at_once)
+    expected = (await _play(servers[0], speech, None, outcome)).finals
+    waiting = deque(enumerate(moments))
 
-    async def one(number: int) -> None:
-        async with places:
-            moment = random.random()
+    async def lane(server: Served) -> None:
+        while waiting:
+            number, moment = waiting.popleft()
             session = await _play(server, speech, moment, outcome)
-        if session.finals == expected and not session.errors:
-            outcome.equal += 1
-            return
-        said = [text for text, _ in session.finals]
-        outcome.differing.append(f"{number} at {moment:.3f}: {said} {session.errors}")
+            if session.finals == expected and expected and not session.errors:
+                outcome.equal += 1
+                continue
+            said = [text for text, _ in session.finals]
+            outcome.differing.append(f"{number} at {moment:.3f}: {said} {session.errors}")
 
-    await asyncio.gather(*(one(number) for number in range(count)))
-    return outcome
+    await asyncio.gather(*map(lane, servers))
 
 
 async def _play(server: Served, speech: bytes, moment: float | None, outcome: Outcome) -> Session:
@@ -192,11 +203,11 @@ async def _play(server: Served, speech: bytes, moment: float | None, outcome: Ou
 
 
 def _kill(server: Served) -> int:
-    """End a worker that serves a stream: that of one of the sessions, or of several."""
+    """End the worker that hears the one session of the server; how many that were."""
     busy = server.deployment.pool.busy_pids
     if not busy:
         return 0
-    os.kill(busy[-1], signal.SIGKILL)
+    os.kill(busy[0], signal.SIGKILL)
     return 1
 
 
