@@ -70,7 +70,9 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     ├── MeasuringError                           a measurement that cannot be made
     └── ClientError                              our own client: server away or refused
         ├── ServerUnreachableError
-        └── ServerRefusedError
+        ├── ServerRefusedError
+        ├── ConnectionLostError              a session that could not be taken up again
+        └── BufferOverflowError              more audio than is kept while the server is away
 """
 
 from __future__ import annotations
@@ -424,3 +426,11 @@ class ServerRefusedError(ClientError):
         self.code = code
         self.status = status
         super().__init__(message)
+
+
+class ConnectionLostError(ClientError):
+    """The connection broke and the session could not go on; the sentence says what is lost."""
+
+
+class BufferOverflowError(ClientError):
+    """The server is away and no more audio is kept until it is back; this audio was not taken."""
