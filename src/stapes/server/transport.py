@@ -48,9 +48,13 @@ class Transport(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: without a close frame of anybody's, it broke."""
         if self.handshake_complete and self.conn.close_rcvd is None and not self.close_sent:
-            broken = {"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE.value}
-            self.queue.put_nowait(cast(Any, broken))
+            self._tell_gone(CloseCode.ABNORMAL_CLOSURE)
         super().connection_lost(exc)
+
+    def _tell_gone(self, code: CloseCode) -> None:
+        """Tell the application that the peer left without a word; uvicorn has no code for it."""
+        gone = {"type": "websocket.disconnect", "code": code.value}
+        self.queue.put_nowait(cast(Any, gone))
 
     def handle_connect(self, event: Any) -> None:
         """The upgrade request: offer `ping` to the application."""
@@ -74,6 +78,8 @@ class Transport(WebSocketsSansIOProtocol):
         """No pong in time. A peer whose bytes we do not read, or that sends, is not gone."""
         is_sending = self._heard_at > self.ping_sent_at
         if not (self.read_paused or is_sending):
+            if not (self.close_sent or self.transport.is_closing()):
+                self._tell_gone(CloseCode.INTERNAL_ERROR)
             super().keepalive_timeout()
             return
         self.pong_timer = None
