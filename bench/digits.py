@@ -25,9 +25,9 @@ import soundfile
 from rich.table import Table
 
 from bench.harness import Bar, Report
+from stapes import connect
 from stapes.audio.encodings import Decoder, Pcm, parse_encoding
 from stapes.cli.own_server import OwnServer, own_server
-from stapes.client.stream import Stream, open_stream
 from stapes.protocol.words import Word
 
 MODEL = Path(__file__).parent.parent / "tests" / "fixtures" / "digits"
@@ -159,27 +159,13 @@ async def _hear_all(server: OwnServer, spoken: Iterable[Spoken]) -> list[list[Wo
 
 async def _hear(server: OwnServer, audio: bytes) -> list[Word]:
     """The words of one session's finals."""
-    async with open_stream(
-        server.url,
-        server.profile,
-        compartment_id=server.profile.compartment,
-        parameters={"isAckEnabled": "true", "encoding": ENCODING},
-    ) as stream:
-        sending = asyncio.create_task(_send(stream, audio))
-        words: list[Word] = []
-        async for result in stream:
-            if result.is_final and not result.words:
-                break
-            if result.is_final:
-                words += result.words
-        await sending
-    return words
-
-
-async def _send(stream: Stream, audio: bytes) -> None:
-    for start in range(0, len(audio), RATE_HZ // 10):
-        await stream.send(audio[start : start + RATE_HZ // 10])
-    await stream.finish()
+    async with connect(
+        server.url, profile=server.profile, parameters={"encoding": ENCODING}
+    ) as session:
+        for start in range(0, len(audio), RATE_HZ // 10):
+            await session.send(audio[start : start + RATE_HZ // 10])
+        await session.finalize()
+        return [word for final in session.finals for word in final.words]
 
 
 def _report(

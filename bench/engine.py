@@ -33,9 +33,9 @@ from rich.table import Table
 
 from bench.both_ways import as_server, hear_directly, long_audio
 from bench.harness import Bar, Report, cpu_s, pss_mb
+from stapes import Session, connect
 from stapes.audio.encodings import Pcm
 from stapes.cli.own_server import OwnServer, own_server
-from stapes.client.stream import Stream, open_stream
 from stapes.engines.pocketsphinx import SEARCH
 from stapes.measuring.clips import RATE_HZ, bundled, read_manifest
 from stapes.measuring.playing import play
@@ -116,30 +116,16 @@ async def _memory(server: OwnServer, pcm: Pcm) -> dict[int, float]:
     found = {}
     async with AsyncExitStack() as stack:
         for count in range(1, STREAMS + 1):
-            stream = await stack.enter_async_context(
-                open_stream(
-                    server.url,
-                    server.profile,
-                    compartment_id=server.profile.compartment,
-                    parameters={"isAckEnabled": "true"},
-                )
-            )
-            await _hear_and_stay(stream, pcm.tobytes())
+            session = await stack.enter_async_context(connect(server.url, profile=server.profile))
+            await _hear_and_stay(session, pcm.tobytes())
             found[count] = pss_mb(server.pid)
     return found
 
 
-async def _hear_and_stay(stream: Stream, audio: bytes) -> None:
-    async def send() -> None:
-        for start in range(0, len(audio), CHUNK_BYTES):
-            await stream.send(audio[start : start + CHUNK_BYTES])
-        await stream.finish()
-
-    sending = asyncio.create_task(send())
-    async for result in stream:
-        if result.is_final and not result.words:
-            break
-    await sending
+async def _hear_and_stay(session: Session, audio: bytes) -> None:
+    for start in range(0, len(audio), CHUNK_BYTES):
+        await session.send(audio[start : start + CHUNK_BYTES])
+    await session.finalize()
 
 
 def _report(

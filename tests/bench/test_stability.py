@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.stability import first_shown_s
-from stapes.client.stream import Result
+from stapes.client.results import Final, Partial
 from stapes.measuring.delays import taken_back, utterances
 from stapes.measuring.playing import Shown
 from stapes.protocol.words import Word
@@ -11,7 +11,8 @@ from stapes.protocol.words import Word
 
 def shown(at_s: float, text: str, *, is_final: bool = False) -> Shown:
     words = tuple(Word(each, 100 * at, 100 * at + 90, 1.0) for at, each in enumerate(text.split()))
-    return Shown(at_s, Result(text, is_final, 0, 0, 0, 1.0, words))
+    kind = Final if is_final else Partial
+    return Shown(at_s, kind(text, 0, 0, 0, 1.0, words))
 
 
 HEARD = [

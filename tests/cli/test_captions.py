@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from stapes.cli.captions import LineCaptions, LiveCaptions, captions_for
-from stapes.client.stream import Result
+from stapes.client.results import Final, Partial
 
-PARTIAL = Result("one", False, 0, 1, 0, 1.0, ())
-FINAL = Result("one two", True, 0, 1, 0, 1.0, ())
-EMPTY = Result("", True, 0, 0, 0, 0.0, ())
+PARTIAL = Partial("one", 0, 1, 0, 1.0, ())
+FINAL = Final("one two", 0, 1, 0, 1.0, ())
+EMPTY = Final("", 0, 0, 0, 0.0, ())
 
 
 class Terminal(io.StringIO):

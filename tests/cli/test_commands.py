@@ -67,7 +67,7 @@ def test_broken_settings_file_is_one_line(run: Run, tmp_path: Path) -> None:
 def test_interrupt_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 130, as shells expect."""
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **_named: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("stapes.server.home.open_home", interrupt)

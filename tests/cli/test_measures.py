@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stapes.cli.captions import LineCaptions
 from stapes.cli.measures import Stopwatch, WordErrors, count_word_errors
-from stapes.client.stream import Result
+from stapes.client.results import Final, Partial, Result
 
 _TEXT = st.lists(st.sampled_from("abc"), max_size=12).map(" ".join)
 
@@ -35,7 +35,8 @@ def test_rate_is_that_of_jiwer(spoken: str, heard: str) -> None:
 
 
 def _result(*, is_final: bool, end_ms: int = 900, silence_ms: int = 0) -> Result:
-    return Result("text", is_final, 250, end_ms, silence_ms, 1.0, ())
+    kind = Final if is_final else Partial
+    return kind("text", 250, end_ms, silence_ms, 1.0, ())
 
 
 def test_delays_are_counted_from_the_audio_in_question() -> None:

@@ -76,11 +76,20 @@ def test_the_backend_example_prints_a_token(server: Any, tmp_path: Path) -> None
     assert compartment_id == server.home.compartment_id
 
 
-def test_the_client_example_hears_the_sample(server: Any, tmp_path: Path) -> None:
+def test_the_client_example_prints_the_transcript(server: Any, tmp_path: Path) -> None:
+    """``stapes token | python stream.py speech.wav``."""
+    token = run(server, [sys.executable, "-m", "stapes", "token", "--url", server.url])
+    script = tmp_path / "stream.py"
+    script.write_text(adapted(blocks("python")[1], server))
+    printed = run(server, [sys.executable, str(script), str(SHORT.path)], input=token)
+    assert printed == "we will meet again on monday morning at nine o'clock\n"
+
+
+def test_the_websocket_example_hears_the_sample(server: Any, tmp_path: Path) -> None:
     """``stapes token | python hear.py speech.wav``."""
     token = run(server, [sys.executable, "-m", "stapes", "token", "--url", server.url])
     script = tmp_path / "hear.py"
-    script.write_text(adapted(blocks("python")[1], server))
+    script.write_text(adapted(blocks("python")[2], server))
     printed = run(server, [sys.executable, str(script), str(SHORT.path)], input=token)
     assert "partial" in printed
     assert "final   we will meet again on monday morning at nine o'clock" in printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stapes.client.stream import Result
+from stapes.client.results import Final, Partial
 from stapes.measuring.capacity import LATEST_MS, Step
 from stapes.measuring.delays import Delays, as_figures, delays, joined, percentiles, revisions
 from stapes.measuring.playing import Script, Shown, script, text_of
@@ -14,7 +14,8 @@ from stapes.protocol.words import Word
 def shown(at_ms: int, text: str, end_ms: int, trailing_ms: int | None = None) -> Shown:
     words = tuple(Word(each, end_ms - 100, end_ms, 1.0) for each in text.split())
     is_final = trailing_ms is not None
-    result = Result(text, is_final, end_ms - 100, end_ms, trailing_ms or 0, 1.0, words)
+    kind = Final if is_final else Partial
+    result = kind(text, end_ms - 100, end_ms, trailing_ms or 0, 1.0, words)
     return Shown(at_ms / 1000, result)
 
 

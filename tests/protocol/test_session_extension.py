@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ BACK = Resumed(0)
 
 def utterance(text: str, through: int = 0, *, is_answer: bool = False) -> UtteranceArrived:
     words = tuple(Word(word, 0, 100, 1.0) for word in text.split())
-    heard = UtteranceHeard(words, 0, 100, 500, 600)
+    heard = UtteranceHeard(words, 0, 100, 500, through // 32)
     return UtteranceArrived(heard, is_answer, Checkpoint(through, b"state") if through else None)
 
 
@@ -82,7 +83,9 @@ def connected(*, is_extended: bool = True, **grant: Any) -> Driven:
 
 def test_connect_says_from_where_and_within_what() -> None:
     """Everything a client needs to begin."""
-    driven = connected(expires_at="2026-11-22T12:00:00Z", limits={"single-use": True})
+    driven = connected(
+        expires_at=datetime(2026, 11, 22, 12, tzinfo=UTC), limits={"single-use": True}
+    )
     assert sent(driven.effects) == [
         {
             "event": "CONNECT",
@@ -97,7 +100,7 @@ def test_connect_says_from_where_and_within_what() -> None:
 
 def test_without_the_extension_not_a_field_more_is_sent() -> None:
     """Some clients parse strictly."""
-    driven = connected(is_extended=False, longest_session_ms=20_000)
+    driven = connected(is_extended=False, longest_session_ms=19_200)
     driven.now_ms = 1000
     driven.take(AudioArrived(SECOND), PartialArrived(PartialHeard((Word("a", 0, 9, 1.0),), 0)))
     driven.take(utterance("a b", 32_000), FINAL, utterance("", is_answer=True))
@@ -116,24 +119,24 @@ def test_finals_are_numbered_without_gaps() -> None:
     driven = connected()
     driven.now_ms = 1000
     partial = PartialArrived(PartialHeard((Word("a", 0, 9, 1.0),), 0))
-    made = driven.take(AudioArrived(SECOND), partial, utterance("a", 30_000))
+    made = driven.take(AudioArrived(SECOND), partial, utterance("a", 32_000))
     assert [it["number"] for it in sent(made)] == [1, 1]
-    assert [it.get("throughByte") for it in sent(made)] == [None, 30_000]
+    assert [it.get("throughByte") for it in sent(made)] == [None, 32_000]
     made = driven.take(FINAL, utterance("", is_answer=True))
     result, finalized = sent(made)
-    assert (result["number"], result["throughByte"]) == (1, 30_000)
-    assert finalized == {"event": "FINALIZED", "sessionId": "s", "number": 1, "throughMs": 1000}
-    made = driven.take(utterance("b", 31_000))
+    assert (result["number"], result["throughByte"]) == (1, 32_000)
+    assert finalized == {"event": "FINALIZED", "number": 1, "throughMs": 1000}
+    made = driven.take(utterance("b", 48_000))
     assert [it["number"] for it in sent(made)] == [2]
 
 
 def test_a_final_is_kept_with_what_continues_behind_it() -> None:
     """The last finals, the recogniser's state, and how much speech there was."""
     driven = connected()
-    driven.take(AudioArrived(SECOND), utterance("a", 10_000))
-    (saved,) = [it for it in driven.take(utterance("b", 20_000)) if isinstance(it, SaveFinal)]
-    assert saved.checkpoint == Checkpoint(20_000, b"state")
-    assert [(it.number, it.through_byte) for it in saved.finals] == [(1, 10_000), (2, 20_000)]
+    driven.take(AudioArrived(SECOND), utterance("a", 9_600))
+    (saved,) = [it for it in driven.take(utterance("b", 19_200)) if isinstance(it, SaveFinal)]
+    assert saved.checkpoint == Checkpoint(19_200, b"state")
+    assert [(it.number, it.through_byte) for it in saved.finals] == [(1, 9_600), (2, 19_200)]
 
 
 def test_a_lost_peer_is_waited_for_and_missing_audio_is_no_silence() -> None:
@@ -165,11 +168,11 @@ def test_a_peer_that_closes_ends_the_stream() -> None:
 def test_a_peer_that_is_back_gets_what_it_missed() -> None:
     """CONNECT first, then the finals behind the last one it has, each as it was sent."""
     driven = connected()
-    driven.take(AudioArrived(SECOND), utterance("a", 10_000))
-    driven.take(LOST, utterance("b", 20_000), utterance("c", 30_000))
+    driven.take(AudioArrived(SECOND), utterance("a", 9_600))
+    driven.take(LOST, utterance("b", 19_200), utterance("c", 32_000))
     connect, *finals = sent(driven.take(Resumed(1)))
     assert (connect["resumeFrom"], connect["resultsFrom"]) == (32_000, 2)
-    assert [(it["number"], it["throughByte"]) for it in finals] == [(2, 20_000), (3, 30_000)]
+    assert [(it["number"], it["throughByte"]) for it in finals] == [(2, 19_200), (3, 32_000)]
     assert [it["transcriptions"][0]["transcription"] for it in finals] == ["b", "c"]
     driven.now_ms = 500_000
     assert driven.session.phase is Phase.STREAMING
@@ -205,9 +208,9 @@ def test_a_limit_is_foretold_twice(left_s: int, warned: bool) -> None:
 def test_a_peer_that_can_go_on_elsewhere_is_told_to() -> None:
     """When it then leaves, nothing is finished here: the next server takes up behind the final."""
     driven = connected()
-    driven.take(AudioArrived(SECOND), utterance("a", 10_000), AudioArrived(SECOND))
+    driven.take(AudioArrived(SECOND), utterance("a", 9_600), AudioArrived(SECOND))
     (goaway,) = sent(driven.take(DrainRequested(5000)))
-    assert goaway == {"event": "GOAWAY", "sessionId": "s", "reconnectWithinMs": 5000}
+    assert goaway == {"event": "GOAWAY", "reconnectWithinMs": 5000}
     assert driven.take(PeerClosed()) == [Finish("moved", 2000, 0)]
 
 
@@ -222,8 +225,8 @@ def test_a_stream_without_its_peer_is_let_go_without_a_last_word(event: Event) -
 def test_a_stream_is_taken_up_where_its_last_final_left_it() -> None:
     """Timeline, numbers and the recogniser go on; what was not final is asked for again."""
     before = connected()
-    before.take(AudioArrived(SECOND), utterance("a", 10_000))
-    (saved,) = [it for it in before.take(utterance("b", 20_000)) if isinstance(it, SaveFinal)]
+    before.take(AudioArrived(SECOND), utterance("a", 9_600))
+    (saved,) = [it for it in before.take(utterance("b", 19_200)) if isinstance(it, SaveFinal)]
     assert saved.checkpoint is not None
     past = Past(saved.finals, saved.number, saved.checkpoint, speech_ms=700, last_result=1)
 
@@ -233,8 +236,27 @@ def test_a_stream_is_taken_up_where_its_last_final_left_it() -> None:
     assert isinstance(take, TakeRecogniser)
     assert take.checkpoint == saved.checkpoint
     connect, final = sent(driven.take(RecogniserTaken()))
-    assert (connect["resumeFrom"], connect["resultsFrom"]) == (20_000, 2)
+    assert (connect["resumeFrom"], connect["resultsFrom"]) == (19_200, 2)
     assert final["number"] == 2
-    made = driven.take(AudioArrived(SECOND), utterance("c", 50_000))
+    made = driven.take(AudioArrived(SECOND), utterance("c", 64_000))
     assert sent(made)[-1]["number"] == 3
-    assert driven.session.audio_bytes == 52_000
+    assert driven.session.audio_bytes == 51_200
+
+
+def test_an_answer_that_nobody_was_there_for_is_given_again() -> None:
+    """It has no words, and still says that everything before it is accounted for."""
+    driven = connected()
+    driven.take(AudioArrived(SECOND), FINAL, LOST, utterance("", 32_000, is_answer=True))
+    connect, answer, finalized = sent(driven.take(Resumed(0)))
+    assert connect["resumeFrom"] == 32_000
+    assert (answer["number"], answer["throughByte"]) == (0, 32_000)
+    assert finalized["event"] == "FINALIZED"
+    assert len(sent(driven.take(LOST, Resumed(0)))) == 1
+
+
+def test_finals_that_were_forgotten_are_counted_anew() -> None:
+    """A client that has more finals than the store says from where it is told them again."""
+    driven = connected()
+    driven.take(AudioArrived(SECOND), utterance("a", 9_600), LOST)
+    (connect,) = sent(driven.take(Resumed(5)))
+    assert connect["resultsFrom"] == 2

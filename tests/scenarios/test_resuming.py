@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -12,11 +12,19 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from stapes import RealtimeSessionToken
+from tests.conftest import Served, running_server
 
 QUERY = "finalSilenceThresholdInMs=500"
 CHUNK = 3200
 
 Mint = Callable[..., RealtimeSessionToken]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of these tests' own: they leave streams behind that wait for their peers."""
+    with running_server(tmp_path_factory.mktemp("resuming") / "home") as server:
+        yield server
 
 
 def cut(socket: ClientConnection) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -149,8 +148,8 @@ def capacity(
 
     chosen = _clips(manifest, language, clips, plot)
     # Our own server is to take what it is given: the measurement finds the limit.
-    os.environ.setdefault("STAPES_STREAMS", str(most or UNREACHABLE_STREAMS))
-    with server_at(url, config_file, profile, compartment) as server:
+    streams = {"STAPES_STREAMS": str(most or UNREACHABLE_STREAMS)}
+    with server_at(url, config_file, profile, compartment, defaults=streams) as server:
         measured = measure_capacity(server, chosen, language, final_silence_ms, most)
     _publish(measured, json_file, plot)
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
-from stapes.client.stream import Result
+from stapes.client.results import Result
 
 
 class Captions(AbstractContextManager["Captions"], Protocol):

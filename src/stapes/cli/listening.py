@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stapes.cli.captions import Captions
+from stapes.client.connecting import connect
 from stapes.client.files import RATE, Reader, Source, paced
 from stapes.client.profile import Server
-from stapes.client.stream import Result, Stream, open_stream
+from stapes.client.results import Final
+from stapes.client.session import Session
 from stapes.client.tokens import mint_token
-from stapes.errors import ClientError
+from stapes.errors import AudioError
 from stapes.protocol.resources import CreateRealtimeSessionTokenDetails, RealtimeSessionToken
 
 
@@ -24,7 +26,7 @@ class Transcript:
     name: str
     session_id: str
     duration_ms: int
-    finals: tuple[Result, ...]
+    finals: tuple[Final, ...]
 
 
 def mint(server: Server) -> RealtimeSessionToken:
@@ -44,49 +46,46 @@ async def listen(
 ) -> Transcript:
     """Stream ``source`` to its end and wait for the final that covers all of it.
 
-    Raises `ClientError` for what the server does, and `AudioError` when the source breaks off;
-    what was heard until then has been shown to ``captions``.
+    Cuts are mended; a token that has expired meanwhile is replaced. Raises `ClientError` for what
+    the server does, and `AudioError` when the source breaks off; what was heard until then has
+    been shown to ``captions``.
     """
-    asked = {"encoding": f"audio/raw;rate={RATE}", "isAckEnabled": "true", **parameters}
+
+    async def renew() -> RealtimeSessionToken:
+        return await asyncio.to_thread(mint, server)
+
+    asked = {"encoding": f"audio/raw;rate={RATE}", **parameters}
     with captions:
-        async with open_stream(
-            server.url, token.token, compartment_id=token.compartment_id, parameters=asked
-        ) as stream:
-            sending = asyncio.create_task(_send(stream, source, captions, fast=fast))
+        async with connect(
+            server.url, token=token, token_callback=renew, parameters=asked
+        ) as session:
+            sending = asyncio.create_task(_send(session, source, captions, fast=fast))
             try:
-                finals = [final async for final in _finals(stream, captions)]
+                async for result in session:
+                    captions.heard(result)
                 duration_ms = await sending
             finally:
                 await _cancel(sending)
-    return Transcript(source.name, stream.session_id, duration_ms, tuple(finals))
+    return Transcript(source.name, session.session_id, duration_ms, session.finals)
 
 
-async def _finals(stream: Stream, captions: Captions) -> AsyncIterator[Result]:
-    """The finals with words, up to the empty one that `Stream.finish` asks for."""
-    async for result in stream:
-        captions.heard(result)
-        if result.is_final and not result.text:
-            return
-        if result.is_final:
-            yield result
-    raise ClientError("the server closed the stream before it had answered")
-
-
-async def _send(stream: Stream, source: Source, captions: Captions, *, fast: bool) -> int:
+async def _send(session: Session, source: Source, captions: Captions, *, fast: bool) -> int:
     """Send all of ``source`` and finish. Returns its length, ms."""
     sent_bytes = 0
     reader = Reader(source.chunks())
     try:
         with _stopped_by_interrupt(reader, source):
             async for chunk in reader if fast else paced(reader):
-                await stream.send(chunk)
+                await session.send(chunk)
+                if not source.is_live:
+                    await session.drain()
                 sent_bytes += len(chunk)
                 captions.sent(sent_bytes * 1000 // (2 * RATE))
-    except Exception:
+    except AudioError:
         # The source broke off: what was heard until then is worth having.
-        await stream.finish()
+        await session.finish()
         raise
-    await stream.finish()
+    await session.finish()
     return sent_bytes * 1000 // (2 * RATE)
 
 
@@ -110,7 +109,6 @@ def _stopped_by_interrupt(reader: Reader, source: Source) -> Iterator[None]:
 
 
 async def _cancel(task: asyncio.Task[int]) -> None:
-    if not task.done():
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    """End the task; what it failed with, the session has told already."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from stapes.cli.captions import Captions
-from stapes.client.stream import Result
+from stapes.client.results import Result
 
 _WORD = re.compile(r"[a-z0-9']+")
 

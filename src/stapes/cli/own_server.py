@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import NoReturn
 
 import httpx
@@ -51,8 +51,10 @@ class OwnServer:
 
 
 @contextmanager
-def own_server() -> Iterator[OwnServer]:
+def own_server(defaults: Mapping[str, str] = MappingProxyType({})) -> Iterator[OwnServer]:
     """Make a home in a temporary folder and serve it at a free port of loopback.
+
+    ``defaults`` are settings, as environment, where ours does not say otherwise.
 
     Server and folder are gone when the block is left, by whatever way but SIGKILL. Raises
     `ClientError`, with the server's last words, when it does not start.
@@ -60,7 +62,7 @@ def own_server() -> Iterator[OwnServer]:
     with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="stapes-") as folder:
         home, _new = create_home(Path(folder) / "home", datetime.now(UTC))
         log = Path(folder) / "log"
-        with _served(home.path, log) as process:
+        with _served(home.path, log, defaults) as process:
             url = _wait_until_ready(process, log)
             profile = read_profile(home.config_file)
             yield OwnServer(url, profile, home.config_file, process.pid, log)
@@ -68,19 +70,28 @@ def own_server() -> Iterator[OwnServer]:
 
 @contextmanager
 def server_at(
-    url: str | None, config_file: Path | None, profile_name: str, compartment: str | None
+    url: str | None,
+    config_file: Path | None,
+    profile_name: str,
+    compartment: str | None,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
-    """The server of ``url`` with a profile of a configuration file, else one for the occasion."""
+    """The server of ``url`` with a profile of a configuration file, else one for the occasion.
+
+    ``defaults`` are settings of the latter, as environment, where ours does not say otherwise.
+    """
     if url is not None:
         profile = read_profile(config_file, profile_name)
         yield Server(url, profile, compartment or profile.compartment)
     else:
-        with own_server() as own:
+        with own_server(defaults) as own:
             yield Server(own.url, own.profile, own.profile.compartment)
 
 
 @contextmanager
-def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _served(
+    home: Path, log: Path, defaults: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "stapes", "serve", "--home", str(home), "--port", "0"]
     # In a session of its own, so that Ctrl-C reaches us alone and the last words can be fetched.
     with log.open("wb") as output:
@@ -89,7 +100,7 @@ def _served(home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env={**defaults, **_environment()},
             start_new_session=True,
         )
     try:

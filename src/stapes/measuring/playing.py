@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from stapes.audio.encodings import Pcm
+from stapes.client.connecting import connect
 from stapes.client.profile import Server
-from stapes.client.stream import Result, Stream, open_stream
+from stapes.client.results import Result
+from stapes.client.session import Session
 from stapes.measuring.clips import RATE_HZ, speech_span_ms
 
 CHUNK_MS = 40
@@ -63,34 +65,33 @@ async def play(
     Raises `ClientError` for what the server does.
     """
     shown: list[Shown] = []
-    async with open_stream(
+    async with connect(
         server.url,
-        server.profile,
+        profile=server.profile,
         compartment_id=server.compartment_id,
-        parameters={"isAckEnabled": "true", **parameters},
-    ) as stream:
+        parameters=parameters,
+    ) as session:
         began_at = time.monotonic()
-        sending = asyncio.create_task(_send(stream, pcm.tobytes(), None if fast else began_at))
+        sending = asyncio.create_task(_send(session, pcm.tobytes(), None if fast else began_at))
         try:
-            async for result in stream:
-                if result.is_final and not result.words:
-                    break
+            async for result in session:
                 shown.append(Shown(time.monotonic() - began_at, result))
                 noted(shown[-1])
         finally:
             sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
     return shown
 
 
-async def _send(stream: Stream, audio: bytes, began_at: float | None) -> None:
+async def _send(session: Session, audio: bytes, began_at: float | None) -> None:
     """Send, from ``began_at`` on no sooner than a speaker would have finished each chunk."""
     chunk_ms = FAST_CHUNK_MS if began_at is None else CHUNK_MS
     size = chunk_ms * RATE_HZ // 1000 * 2
     for number, start in enumerate(range(0, len(audio), size), 1):
         if began_at is not None:
             await asyncio.sleep(began_at + number * chunk_ms / 1000 - time.monotonic())
-        await stream.send(audio[start : start + size])
-    await stream.finish()
+        await session.send(audio[start : start + size])
+    await session.finish()
 
 
 def text_of(shown: Sequence[Shown]) -> str:

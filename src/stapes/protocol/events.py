@@ -7,9 +7,11 @@ recogniser or the server; effects are imperatives that the pump performs in orde
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from stapes.errors import ApiError
+from stapes.protocol.extension import Extended
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
 from stapes.protocol.messages import Authentication, Outgoing, Transcription
 from stapes.protocol.params import Params
@@ -109,7 +111,7 @@ class Authenticated:
     session_id: str
     longest_session_ms: int | None = None
     longest_audio_ms: int | None = None
-    expires_at: str = ""
+    expires_at: datetime | None = None
     limits: dict[str, bool | int | str] = field(default_factory=dict)
     past: Past | None = None
 
@@ -209,7 +211,7 @@ Ending = Literal["peer", "limit", "idle", "refused", "failed", "stopped", "revok
 class Send:
     """Send a message to the peer."""
 
-    message: Outgoing
+    message: Outgoing | Extended
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from pydantic import AwareDatetime, Field
 from stapes.protocol.messages import AckAudio, Connect, ErrorMessage, Result, _Message
 
 SUBPROTOCOL = "stapes.v1"
+TOKEN_SUBPROTOCOL = "stapes-token."  # noqa: S105 - no secret
+"""What a subprotocol begins with that offers a session token, for a browser that cannot send a
+message before it is connected. Only `SUBPROTOCOL` is ever echoed."""
 
 
 class ResumableConnect(Connect):

@@ -1,8 +1,8 @@
 """The messages of the socket, with the names and shapes of OCI AI Speech realtime.
 
 Source: the `RealtimeMessage*` definitions of Oracle's "Speech API 20220101" specification. Not one
-field more than it names is ever sent to a client that did not ask for our extension: some parse
-strictly. The fields and events of the extension say that they are.
+field more than it names is ever sent: some clients parse strictly. What a client of our extension
+gets is in `stapes.protocol.extension`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,6 @@ class _Message(BaseModel):
         """The JSON text of the frame; absent optional fields are left out."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
-
-EXTENSION = "stapes.v1"
-"""The subprotocol by which a client asks for our extension: results that are numbered, and streams
-that go on after a lost connection."""
-
-TOKEN_PROTOCOL = "stapes-token."  # noqa: S105 - no secret
-"""What a subprotocol begins with that offers a session token, for a browser that cannot send a
-message before it is connected. Only `EXTENSION` is ever echoed."""
 
 _CompartmentId = Annotated[
     str, Field(min_length=1, max_length=255, description="OCID of the session's compartment")
@@ -80,18 +72,6 @@ class Connect(_Message):
 
     event: Literal["CONNECT"] = "CONNECT"
     session_id: _SessionId
-    resume_from: int | None = Field(
-        None, description="extension: send audio from this byte of the stream on"
-    )
-    results_from: int | None = Field(
-        None, description="extension: number of the first final that follows"
-    )
-    expires_at: str | None = Field(
-        None, description="extension: until when the token opens sockets, RFC 3339"
-    )
-    limits: dict[str, bool | int | str] | None = Field(
-        None, description="extension: what the token bounds the session to"
-    )
 
 
 class AckDetails(_Message):
@@ -138,14 +118,6 @@ class Result(_Message):
     event: Literal["RESULT"] = "RESULT"
     session_id: _SessionId
     transcriptions: tuple[Transcription, ...] = Field(min_length=1, description="exactly one")
-    number: int | None = Field(
-        None,
-        description="extension: of the final, from 1 without gaps; a partial has that of the final "
-        "it leads to, and an empty answer repeats the last one",
-    )
-    through_byte: int | None = Field(
-        None, description="extension: audio before it is accounted for in finals up to this one"
-    )
 
 
 class ErrorMessage(_Message):
@@ -157,34 +129,7 @@ class ErrorMessage(_Message):
     message: str = Field(description="code word, colon, sentence")
 
 
-class LimitWarning(_Message):
-    """Extension: a limit will close the session soon."""
-
-    event: Literal["WARNING"] = "WARNING"
-    session_id: _SessionId
-    code: int = Field(description="the code of the ERROR that will follow")
-    message: str = Field(description="code word, colon, sentence")
-    seconds_left: int
-
-
-class GoAway(_Message):
-    """Extension: the server stops; open the stream again elsewhere, or here later."""
-
-    event: Literal["GOAWAY"] = "GOAWAY"
-    session_id: _SessionId
-    reconnect_within_ms: int
-
-
-class Finalized(_Message):
-    """Extension: all audio before a SEND_FINAL_RESULT is accounted for."""
-
-    event: Literal["FINALIZED"] = "FINALIZED"
-    session_id: _SessionId
-    number: int = Field(description="of the last final")
-    through_ms: int = Field(description="how far that is on the stream's audio timeline, ms")
-
-
-Outgoing = Connect | AckAudio | Result | ErrorMessage | LimitWarning | GoAway | Finalized
+Outgoing = Connect | AckAudio | Result | ErrorMessage
 
 
 def parse_authentication(text: str) -> Authentication:

@@ -66,14 +66,18 @@ from stapes.protocol.events import (
     TokenOffered,
     UtteranceArrived,
 )
+from stapes.protocol.extension import (
+    Finalized,
+    GoAway,
+    LimitWarning,
+    NumberedResult,
+    ResumableConnect,
+)
 from stapes.protocol.messages import (
     AckAudio,
     AckDetails,
     Connect,
     ErrorMessage,
-    Finalized,
-    GoAway,
-    LimitWarning,
     Result,
     Transcription,
     is_final_requested,
@@ -192,7 +196,7 @@ def _remember(session: Session, past: Past) -> Session:
         speech_ms=past.speech_ms,
         finals=past.finals_sent,
         sent=past.finals,
-        results_from=past.last_result + 1,
+        results_from=min(past.last_result, past.finals_sent) + 1,
     )
 
 
@@ -245,7 +249,7 @@ def _connected(session: Session) -> Connect:
     assert session.session_id is not None
     if not session.is_extended:
         return Connect(session_id=session.session_id)
-    return Connect(
+    return ResumableConnect(
         session_id=session.session_id,
         resume_from=session.audio_bytes,
         results_from=session.results_from,
@@ -300,10 +304,8 @@ def _warn(session: Session, left_ms: int) -> Step:
     due = [left_s for left_s in WARNINGS_S if left_ms <= left_s * 1000]
     if not session.is_extended or not due or min(due) == session.warned_s:
         return session, []
-    assert session.session_id is not None
     error = SessionLimitError()
     warning = LimitWarning(
-        session_id=session.session_id,
         code=error.status,
         message=f"{error.code}: {error.public}",
         seconds_left=left_ms // 1000,
@@ -354,12 +356,13 @@ def _end_utterance(session: Session, event: UtteranceArrived, now_ms: int) -> St
 def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -> Step:
     """Send and keep a final; an empty one is sent only when it was asked for, and never kept."""
     shown = results.final(event.heard, session.params)
-    if event.checkpoint is not None:
-        session = replace(session, through_byte=event.checkpoint.audio_bytes)
+    through = session.params.encoding.ms_to_bytes(event.heard.through_ms)
+    session = replace(session, through_byte=max(session.through_byte, through))
     if not shown.tokens:
         if not is_wanted:
             return session, []
         it = Numbered(session.finals, shown, session.through_byte)
+        session = replace(session, unheard_answer=it if session.is_away else None)
         return session, [Send(_numbered(session, it)), *_finalized(session)]
     it = Numbered(session.finals + 1, shown, session.through_byte)
     session = replace(session, finals=it.number, sent=(*session.sent, it)[-MOST_KEPT_FINALS:])
@@ -376,10 +379,8 @@ def _save(session: Session, final: Numbered, checkpoint: Checkpoint | None) -> S
 def _finalized(session: Session) -> list[Effect]:
     if not session.is_extended:
         return []
-    assert session.session_id is not None
-    message = Finalized(
-        session_id=session.session_id, number=session.finals, through_ms=audio_ms(session)
-    )
+    through_ms = session.params.encoding.bytes_to_ms(session.through_byte)
+    message = Finalized(number=session.finals, through_ms=through_ms)
     return [Send(message)]
 
 
@@ -388,7 +389,7 @@ def _numbered(session: Session, final: Numbered) -> Result:
     assert session.session_id is not None
     if not session.is_extended:
         return _result(session, final.transcription)
-    return Result(
+    return NumberedResult(
         session_id=session.session_id,
         transcriptions=(final.transcription,),
         number=final.number,
@@ -472,11 +473,14 @@ def _resume(session: Session, event: Resumed, now_ms: int) -> Step:
         session,
         away_since_ms=None,
         audio_at_ms=now_ms,
-        results_from=event.last_result + 1,
+        results_from=min(event.last_result, session.finals) + 1,
         partial_text="",
         partial_waiting=None,
     )
     effects: list[Effect] = [Send(_connected(session)), *_again(session)]
+    if session.unheard_answer is not None:
+        effects += [Send(_numbered(session, session.unheard_answer)), *_finalized(session)]
+        session = replace(session, unheard_answer=None)
     session, more = _set_reading(session, now_ms)
     return session, effects + more
 
@@ -493,8 +497,7 @@ def _send_away(session: Session, event: DrainRequested, now_ms: int) -> Step:
         return session, []
     if session.is_away:
         return _move(session, Moved(), now_ms)
-    assert session.session_id is not None
-    message = GoAway(session_id=session.session_id, reconnect_within_ms=event.reconnect_within_ms)
+    message = GoAway(reconnect_within_ms=event.reconnect_within_ms)
     return replace(session, is_leaving=True), [Send(message)]
 
 
@@ -643,8 +646,11 @@ def _ack(session: Session, offset: int, length: int) -> AckAudio:
 
 def _result(session: Session, shown: Transcription) -> Result:
     assert session.session_id is not None
-    number = session.finals + 1 if session.is_extended else None
-    return Result(session_id=session.session_id, transcriptions=(shown,), number=number)
+    if not session.is_extended:
+        return Result(session_id=session.session_id, transcriptions=(shown,))
+    return NumberedResult(
+        session_id=session.session_id, transcriptions=(shown,), number=session.finals + 1
+    )
 
 
 Rule = Callable[[Session, Any, int], Step]

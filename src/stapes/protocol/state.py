@@ -6,6 +6,7 @@ Values only. Everything that makes one of another is in `stapes.protocol.session
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from stapes.errors import ApiError
@@ -71,10 +72,11 @@ class Session:
     draining_since_ms: int = 0
     # Of the extension:
     is_extended: bool = False
-    expires_at: str = ""
+    expires_at: datetime | None = None
     limits: dict[str, bool | int | str] = field(default_factory=dict)
     sent: tuple[Numbered, ...] = ()  # the last finals, should the peer come back
     through_byte: int = 0
+    unheard_answer: Numbered | None = None  # an empty answer that the peer was not there for
     results_from: int = 1
     away_since_ms: int | None = None  # since when there is no peer, though the stream goes on
     is_leaving: bool = False  # the peer was told to go on elsewhere

@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi import Request
 
-from stapes.errors import BearerKeyError, NotAuthenticatedError
+from stapes.errors import BearerKeyError, NotAuthenticatedError, TokenClaimError
 from stapes.identity.access import find_bearer_key, require
 from stapes.identity.bearer import parse_bearer_key
 from stapes.identity.model import Directory, Verb
 from stapes.identity.ocid import ENTROPY_BYTES, format_ocid
 from stapes.server.deployment import Deployment
+from stapes.server.http_transport import TARGET
 from stapes.signing import verification as signing
 from stapes.tokens import verification as tokens
 from stapes.tokens.grant import Grant
@@ -77,6 +78,9 @@ def _verify_bearer(directory: Directory, request: Request, now: datetime) -> Cal
 
 def raw_target(request: Request) -> str:
     """Path and query as they were sent, never decoded and encoded again."""
+    sent: bytes | None = request.scope.get("extensions", {}).get(TARGET)
+    if sent is not None:
+        return sent.decode("latin-1")
     path: bytes = request.scope["raw_path"]
     query: bytes = request.scope["query_string"]
     return (path + b"?" + query if query else path).decode("latin-1")
@@ -108,6 +112,9 @@ def grant_for_token(
     )
     if compartment_id is not None:
         tokens.check_compartment(grant, compartment_id)
+    user = known.directory.users.get(grant.user_id)
+    if user is not None and user.tenancy_id != grant.tenancy_id:
+        raise TokenClaimError(f"tenant is not that of {grant.user_id}")
     known.revocations.check(grant)
     require(known.directory, grant.user_id, Verb.USE, grant.compartment_id)
     return grant

@@ -16,6 +16,9 @@ from stapes.server.refusals import REQUEST_ID, new_id
 
 LONGEST_HEAD_BYTES = 32 * 1024
 LONGEST_REQUEST_S = 20.0
+TARGET = "stapes.target"
+"""Name of the scope extension that holds the request target as it was sent."""
+
 _CANNOT_PARSE = b'{"code":"CannotParseRequest","message":"The request is not valid HTTP."}'
 _HEAD_TOO_LARGE = (
     b'{"code":"RequestHeaderFieldsTooLarge","message":"The request head is larger than allowed."}'
@@ -82,6 +85,10 @@ class HttpTransport(HttpToolsProtocol):
         """The head is there."""
         self._in_head = False
         self._pending_bytes = 0
+        # The scope's path and query are those of the target as it is understood: without an
+        # authority, a fragment, an empty query. A signature covers what was sent.
+        extensions: dict[str, Any] = {TARGET: self.url}
+        self.scope["extensions"] = extensions
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -140,8 +140,10 @@ async def look(deployment: Deployment) -> None:
     Raises `StoreError`, `HomeError`.
     """
     async with deployment.looking:  # one at a time: each sees all that was written before it began
-        known, elsewhere = await asyncio.to_thread(_look, deployment, deployment.known)
-        deployment.known = known
+        before = deployment.known
+        known, elsewhere = await asyncio.to_thread(_look, deployment, before)
+        if known is not before:
+            deployment.known = known
     deployment.quotas.elsewhere = elsewhere
     deployment.live.stop_revoked(known.revocations)
     if streams := deployment.live.streams():

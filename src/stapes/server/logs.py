@@ -41,6 +41,14 @@ def withhold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {name: "[withheld]" if name in WITHHELD else value for name, value in event.items()}
 
 
+def escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Spell out what a terminal would obey: a path, say, can hold any sign."""
+    return {
+        name: value if not isinstance(value, str) or value.isprintable() else ascii(value)
+        for name, value in event.items()
+    }
+
+
 class _Lines:
     """Where our own lines go: one write each, so that those of two threads do not mix."""
 
@@ -96,5 +104,5 @@ def _rendering(terminal: bool) -> list[Any]:
     """Tracebacks come without local variables: those hold tokens and audio."""
     if terminal:
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
+        return [escape, structlog.dev.ConsoleRenderer(exception_formatter=plain)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -62,9 +62,8 @@ from stapes.protocol.events import (
     TimeElapsed,
     TokenOffered,
 )
+from stapes.protocol.extension import SUBPROTOCOL, TOKEN_SUBPROTOCOL
 from stapes.protocol.messages import (
-    EXTENSION,
-    TOKEN_PROTOCOL,
     Authentication,
     CredentialsAuthentication,
     ErrorMessage,
@@ -130,7 +129,7 @@ class Pump:
             content_type=websocket.headers.get("content-type"),
             now_ms=_now_ms(),
             rules=_rules(self._settings),
-            is_extended=EXTENSION in websocket.scope["subprotocols"],
+            is_extended=SUBPROTOCOL in websocket.scope["subprotocols"],
         )
         self._address = websocket.client.host if websocket.client else ""
         self._is_waiting = False
@@ -144,7 +143,7 @@ class Pump:
         """Serve the socket to its end. Every way out drains, saves and accounts."""
         self._deployment.live.enter(self)
         try:
-            chosen = EXTENSION if self._session.is_extended else None
+            chosen = SUBPROTOCOL if self._session.is_extended else None
             await self._websocket.accept(subprotocol=chosen)
             self._wait_to_authenticate()
             self._take_offered_token()
@@ -203,8 +202,8 @@ class Pump:
     def _take_offered_token(self) -> None:
         """A token that came as a subprotocol, from a client of the extension."""
         for offered in self._websocket.scope["subprotocols"] if self._session.is_extended else ():
-            if offered.startswith(TOKEN_PROTOCOL):
-                self._post(TokenOffered(offered.removeprefix(TOKEN_PROTOCOL)))
+            if offered.startswith(TOKEN_SUBPROTOCOL):
+                self._post(TokenOffered(offered.removeprefix(TOKEN_SUBPROTOCOL)))
                 return
 
     async def _serve(self) -> None:
@@ -364,7 +363,7 @@ class Pump:
             grant.session_id,
             _ms(limits.max_session_s) if limits else None,
             _ms(limits.max_audio_s) if limits else None,
-            expires_at=grant.expires_at.isoformat().replace("+00:00", "Z"),
+            expires_at=grant.expires_at,
             limits=limits.to_claim() if limits else {},
             past=self._continued.past if self._continued else None,
         )

@@ -99,12 +99,14 @@ class Transport(WebSocketsSansIOProtocol):
         if self.read_paused:
             return True  # we are the ones who do not listen
         asked_at = self.loop.time()
-        self._asked = self.loop.create_future()
+        if self._asked is None or self._asked.done():
+            self._asked = self.loop.create_future()
         self.conn.send_ping(b"here?")
         self.transport.write(b"".join(self.conn.data_to_send()))
         try:
             async with asyncio.timeout(timeout_s):
-                await self._asked
+                # One pong answers all who ask at the time, and none of them ends the others' wait.
+                await asyncio.shield(self._asked)
         except TimeoutError:
             return self._heard_at > asked_at
         return True

@@ -19,8 +19,12 @@ log = structlog.get_logger("stapes.workers")
 
 FORK_TIMEOUT_S = 10.0
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-"""Of the process that hears: one thread, and a model is what is in its folder and nothing else."""
+ENVIRONMENT = {
+    **{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    **{"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"},
+}
+"""Of the process that hears: one thread, a model is what is in its folder and nothing else, and
+nobody is told of it."""
 
 
 class Template:
