@@ -47,6 +47,13 @@ class Settings(BaseSettings):
     )
     warm_workers: int = Field(2, ge=1, le=64, description="worker processes kept ready")
 
+    worker_timeout_s: float = Field(
+        20, gt=0, description="a worker that says nothing for this while it should is replaced, s"
+    )
+    worker_memory_mb: int = Field(
+        4096, gt=0, description="a worker whose memory grew by more than this is replaced, MB"
+    )
+
     token_ttl_s: int = Field(3600, ge=30, le=86400, description="life of a session token, s")
     token_skew_s: int = Field(30, ge=0, le=300, description="clock skew allowed on tokens, s")
     token_issuer: str = Field("stapes", min_length=1, description="iss of the tokens")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import HearingParams
+from stapes.protocol.events import Checkpoint
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
 from stapes.protocol.words import Word
 from stapes.workers.frames import (
     FrameReader,
     Kind,
     Report,
-    decode_params,
+    decode_opening,
     decode_report,
     encode,
-    encode_params,
+    encode_opening,
     encode_report,
 )
 
@@ -42,8 +45,12 @@ def test_frames_come_out_as_they_went_in(frames: list[tuple[Kind, int, bytes]], 
 def test_parameters_and_reports_survive() -> None:
     """Both kinds of what was heard, and the account of the audio."""
     params = ListenerParams("audio/raw;rate=8000", HearingParams("en-US"), 100, 2000)
-    assert decode_params(encode_params(params)) == params
+    checkpoint = Checkpoint(12, b"\0\xff")
+    assert decode_opening(encode_opening(params)) == (params, None)
+    assert decode_opening(encode_opening(params, checkpoint)) == (params, checkpoint)
     words = (Word("naïve", 10, 20, 0.25),)
     items = (PartialHeard(words, 5), UtteranceHeard(words, 300, 10, 20, 320))
     report = Report(items, is_answer=True, audio_bytes=640, speech_ms=20, is_pending=False)
+    assert decode_report(encode_report(report)) == report
+    report = replace(report, checkpoint=checkpoint)
     assert decode_report(encode_report(report)) == report

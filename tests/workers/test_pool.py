@@ -18,18 +18,16 @@ from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import HearingParams
 from stapes.errors import (
     EngineError,
-    InternalServerError,
     ServiceUnavailableError,
 )
 from stapes.protocol.events import (
     AudioHeard,
     Event,
     PartialArrived,
-    RecogniserFailed,
     UtteranceArrived,
 )
-from stapes.workers.links import Ear
 from stapes.workers.pool import Pool
+from stapes.workers.replaying import Ear
 from tests.engines.models import TONES
 
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 2000)
@@ -155,23 +153,6 @@ async def test_a_full_process_takes_no_more() -> None:
         ears[:most] = [await pool.take(PARAMS, Inbox().post) for _ in range(most)]
         assert len(pool.busy_pids) == 3
         assert most == 5
-
-
-async def test_a_killed_worker_is_told_to_its_stream_alone() -> None:
-    """The next stream gets another process."""
-    async with running("pocketsphinx") as pool:
-        victim, other = Inbox(), Inbox()
-        first = await pool.take(PARAMS, victim.post)
-        (pid,) = pool.busy_pids
-        second = await pool.take(PARAMS, other.post)
-        os.kill(pid, signal.SIGKILL)
-        failure = await victim.until(lambda event: isinstance(event, RecogniserFailed))
-        assert isinstance(failure, RecogniserFailed)
-        assert isinstance(failure.error, InternalServerError)
-        first.release()
-        assert await hear(second, other, speech())
-        second.release()
-        assert pool.live == 0
 
 
 async def test_a_killed_template_is_started_again() -> None:

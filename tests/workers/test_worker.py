@@ -16,11 +16,11 @@ from stapes.engines.scripted import ScriptedEngine
 from stapes.engines.sherpa import SherpaEngine
 from stapes.errors import EngineError
 from stapes.protocol.heard import UtteranceHeard
-from stapes.workers.frames import FrameReader, Kind, Report, decode_report, encode_params
+from stapes.workers.frames import FrameReader, Kind, Report, decode_report, encode_opening
 from stapes.workers.worker import Worker
 from tests.engines.models import DIGITS
 
-PARAMS = encode_params(ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 600))
+PARAMS = encode_opening(ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 600))
 
 Said = list[tuple[Kind, int, bytes]]
 

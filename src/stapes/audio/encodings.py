@@ -78,7 +78,7 @@ class Decoder:
 
     def __init__(self, encoding: Encoding) -> None:
         self.encoding = encoding
-        self._half = b""
+        self.half = b""  # of a sample, that waits
 
     def decode(self, audio: bytes) -> Pcm:
         """Samples of shape ``(n,)``; half a sample at the end waits for its other half."""
@@ -88,7 +88,7 @@ class Decoder:
             case "alaw":
                 return ALAW[np.frombuffer(audio, np.uint8)]
             case "pcm":
-                audio = self._half + audio
+                audio = self.half + audio
                 whole = len(audio) // 2 * 2
-                self._half = audio[whole:]
+                self.half = audio[whole:]
                 return np.frombuffer(audio[:whole], "<i2").astype(np.int16)

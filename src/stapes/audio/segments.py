@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,21 @@ SAMPLES_PER_MS = RATE_HZ // 1000
 
 
 class VoiceActivity(Protocol):
-    """The probability of speech in the next window of one stream."""
+    """The probability of speech in the next window of one stream.
+
+    One that remembers the windows before is `Remembering`.
+    """
 
     def __call__(self, window: NDArray[np.float32], /) -> float:
         """Probability 0..1 for samples of shape ``(512,)``, -1..1, that follow the last ones."""
         ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """Voice activity whose next answer depends on ``memory`` and the next window alone."""
+
+    memory: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,23 @@ class SilenceContinued:
 SegmentEvent = SpeechStarted | SpeechContinued | SpeechEnded | SilenceContinued
 
 
+@dataclass(frozen=True, slots=True)
+class BetweenSegments:
+    """All that a segmenter knows while no segment is open.
+
+    Attributes:
+        through_sample: what has been judged.
+        waiting: samples that came after that.
+        pre_roll: the last pieces that were judged and belong to no segment.
+        memory: of the voice activity.
+    """
+
+    through_sample: int
+    waiting: Pcm
+    pre_roll: tuple[Pcm, ...]
+    memory: NDArray[np.float32]
+
+
 class Segmenter:
     """Cuts one stream into speech segments, window by window."""
 
@@ -112,10 +139,9 @@ class Segmenter:
 
     def accept(self, pcm: Pcm) -> Iterator[SegmentEvent]:
         """Judge every window that ``pcm`` completes; exhaust the iterator before the next call."""
-        samples = np.concatenate((self._waiting, pcm))
-        whole = len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES
-        self._waiting = samples[whole:]
-        for window in samples[:whole].reshape(-1, WINDOW_SAMPLES):
+        self._waiting = np.concatenate((self._waiting, pcm))
+        while len(self._waiting) >= WINDOW_SAMPLES:
+            window, self._waiting = np.split(self._waiting, [WINDOW_SAMPLES])
             yield from self._judge(window)
 
     def flush(self) -> Iterator[SegmentEvent]:
@@ -134,6 +160,21 @@ class Segmenter:
         if self._start is not None:
             self._start = None
             yield SpeechEnded(self._through, self._last_speech)
+
+    def save(self) -> BetweenSegments:
+        """What another one needs to go on from here; while no segment is open."""
+        assert self._start is None
+        memory = np.empty(0, np.float32)
+        if isinstance(self._voice_activity, Remembering):
+            memory = self._voice_activity.memory
+        return BetweenSegments(self._through, self._waiting, tuple(self._pre_roll), memory)
+
+    def restore(self, saved: BetweenSegments) -> None:
+        """Go on from where another one was saved."""
+        self._through, self._waiting = saved.through_sample, saved.waiting
+        self._pre_roll.extend(saved.pre_roll)
+        if isinstance(self._voice_activity, Remembering):
+            self._voice_activity.memory = saved.memory
 
     def _judge(self, window: Pcm) -> Iterator[SegmentEvent]:
         self._through += WINDOW_SAMPLES

@@ -3,6 +3,9 @@
 Decoding, resampling, voice activity, segments, recognition and endpoints, in that order. Runs
 in a worker process. The audio's own clock decides everything, so the answers do not depend on
 how the bytes were cut or when they came.
+
+Between two utterances all of that can be told in a few kilobytes: a `Checkpoint`, from which
+another listener goes on as if it had been this one.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import numpy as np
 
 from stapes.audio.encodings import Decoder, Pcm, parse_encoding
 from stapes.audio.endpoints import Endpointer
-from stapes.audio.resampling import Resampler
+from stapes.audio.resampling import Doubler, Resampler
 from stapes.audio.segments import (
     RATE_HZ,
     SAMPLES_PER_MS,
@@ -29,7 +32,9 @@ from stapes.audio.segments import (
     SpeechStarted,
     VoiceActivity,
 )
+from stapes.engines.checkpoints import ListenerState, decode_state
 from stapes.engines.port import Engine, HearingParams, Segment, Turn
+from stapes.protocol.events import Checkpoint
 from stapes.protocol.heard import Heard, PartialHeard, UtteranceHeard
 from stapes.protocol.words import Word
 
@@ -56,22 +61,33 @@ class Listener:
     """The ear of one stream."""
 
     def __init__(
-        self, engine: Engine, params: ListenerParams, voice_activity: VoiceActivity | None = None
+        self,
+        engine: Engine,
+        params: ListenerParams,
+        voice_activity: VoiceActivity | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Open a recogniser; without ``voice_activity``, Silero judges what is speech.
 
+        With a ``checkpoint`` of a listener of the same engine and parameters, go on from there:
+        the next audio is what follows its ``audio_bytes``. Of another engine, what that one had
+        learnt is left out.
+
         Raises `InvalidParameterError` for an unknown encoding, `EngineError` when the engine
-        opens no recogniser.
+        opens no recogniser or the checkpoint cannot be read.
         """
+        state = decode_state(checkpoint.state) if checkpoint and checkpoint.state else None
         self._decoder = Decoder(parse_encoding(params.encoding))
-        self._resampler = Resampler(self._decoder.encoding.rate_hz, RATE_HZ)
+        self._resampler = Doubler(doubles=self._decoder.encoding.rate_hz != RATE_HZ)
         self._endpointer = Endpointer(params.partial_silence_ms, params.final_silence_ms)
         self._segmenter = Segmenter(
             voice_activity or _silero(), SegmentRules(hangover_ms=self._endpointer.hangover_ms)
         )
         self._to_engine = Resampler(RATE_HZ, engine.capabilities.sample_rate_hz)
         hearing = replace(params.hearing, spare_ms=self._endpointer.spare_ms)
-        self._recogniser = engine.open(hearing)
+        self._engine_name = engine.capabilities.name
+        is_same = state is not None and state.engine == self._engine_name
+        self._recogniser = engine.open(hearing, state.learnt if state and is_same else b"")
         self._has_partials = engine.capabilities.partials
         self._decoded_samples = 0
         self._speech_samples = 0
@@ -80,6 +96,10 @@ class Listener:
         self._segment_start = 0
         self._block: Pcm = np.empty(0, np.int16)
         self._utterance = _Utterance()
+        self._audio_bytes = checkpoint.audio_bytes if checkpoint else 0
+        if state is not None:
+            self._restore(state)
+        self._checkpoint = self._capture()
 
     @property
     def heard_ms(self) -> int:
@@ -101,12 +121,23 @@ class Listener:
         """Whether an utterance has begun and not ended."""
         return self._utterance.begun_at is not None
 
+    @property
+    def checkpoint_byte(self) -> int:
+        """Where `checkpoint` is: here, or behind the last utterance while one is pending."""
+        return self._checkpoint.audio_bytes if self.pending else self._audio_bytes
+
+    def checkpoint(self) -> Checkpoint:
+        """The last place where recognition can begin again; there is always one."""
+        if not self.pending:
+            self._checkpoint = self._capture()
+        return self._checkpoint
+
     def accept(self, audio: bytes) -> list[Heard]:
         """Listen to more audio, any number of bytes. Raises `EngineError`."""
         return _alone(self.listen(audio))
 
     def flush(self) -> list[Heard]:
-        """End the utterance now; the last of the answer is its final, the only one in it.
+        """End the utterance now; the last of the answer is its final.
 
         Its words are empty when nothing was pending. The stream may go on.
         """
@@ -122,9 +153,10 @@ class Listener:
 
     def end(self) -> Listening:
         """`flush`, asking for its turns."""
+        heard = yield from self.listen(b"")  # a checkpoint may have left something to judge
         yield from self._take_all(self._segmenter.accept(self._resampler.flush()))
         yield from self._take_all(self._segmenter.flush())
-        return [self._final(self.heard_ms)]
+        return [*heard, self._final(self.heard_ms)]
 
     def close(self) -> None:
         """Let go of the recogniser. Safe to call twice."""
@@ -132,6 +164,7 @@ class Listener:
 
     def _resampled(self, audio: bytes) -> Pcm:
         pcm = self._decoder.decode(audio)
+        self._audio_bytes += len(audio)
         self._decoded_samples += len(pcm)
         return self._resampler.resample(pcm)
 
@@ -189,6 +222,7 @@ class Listener:
         if self._endpointer.final_due(silence_ms, length_ms):
             yield from self._take_all(self._segmenter.cut())
             final = self._final(self._now // SAMPLES_PER_MS)
+            self._checkpoint = self._capture()
             return [final] if final.words else []
         is_partial_due = self._has_partials and self._endpointer.partial_due(silence_ms)
         if is_partial_due and self._utterance.changed():
@@ -199,6 +233,26 @@ class Listener:
         words, self._utterance = self._utterance.words, _Utterance()
         start_ms, end_ms = (words[0].start_ms, words[-1].end_ms) if words else (through_ms,) * 2
         return UtteranceHeard(words, through_ms - end_ms, start_ms, end_ms, through_ms)
+
+    def _capture(self) -> Checkpoint:
+        """Where the stream is, while no utterance is pending."""
+        state = ListenerState(
+            engine=self._engine_name,
+            learnt=self._recogniser.learnt(),
+            decoded_samples=self._decoded_samples,
+            speech_samples=self._speech_samples,
+            half=self._decoder.half,
+            resampling=self._resampler.inside,
+            segments=self._segmenter.save(),
+        )
+        return Checkpoint(self._audio_bytes, state.encode())
+
+    def _restore(self, state: ListenerState) -> None:
+        self._decoded_samples = state.decoded_samples
+        self._speech_samples = state.speech_samples
+        self._decoder.half = state.half
+        self._resampler.inside = state.resampling
+        self._segmenter.restore(state.segments)
 
 
 class _Utterance:

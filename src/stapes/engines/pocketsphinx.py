@@ -6,6 +6,7 @@ the interpreter lock held and keeps one utterance at a time, so a process serves
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -79,10 +80,10 @@ class CepstralMean:
     out of which the frames' own sum can be had.
     """
 
-    def __init__(self) -> None:
-        self._frames = 0.0
-        self._total = np.zeros(USUAL_MEANS.shape[1])
-        self.values: NDArray[np.float64] = USUAL_MEANS[0]
+    def __init__(self, frames: float = 0.0, total: Sequence[float] = (0.0,) * 13) -> None:
+        self._frames = frames
+        self._total = np.array(total)
+        self.values = self._mixed()
 
     def __str__(self) -> str:
         """As the decoder takes it: the values with commas between."""
@@ -96,8 +97,16 @@ class CepstralMean:
         self._total += mean * (_SET_FRAMES + frames) - self.values * _SET_FRAMES
         self._total *= fade
         self._frames = (self._frames + frames) * fade
-        usual = self._usual()
-        self.values = (self._total + usual * USUAL_FRAMES) / (self._frames + USUAL_FRAMES)
+        self.values = self._mixed()
+
+    @property
+    def known(self) -> tuple[float, list[float]]:
+        """The frames that were counted, and their sum: what another one is made with."""
+        return self._frames, self._total.tolist()
+
+    def _mixed(self) -> NDArray[np.float64]:
+        mixed: NDArray[np.float64] = self._total + self._usual() * USUAL_FRAMES
+        return mixed / (self._frames + USUAL_FRAMES)
 
     def _usual(self) -> NDArray[np.float64]:
         """The usual mean that is nearer; the lowest cepstra tell the bands apart."""
@@ -134,14 +143,14 @@ class PocketSphinxEngine:
         """What this engine can do."""
         return _CAPABILITIES
 
-    def open(self, params: HearingParams) -> PocketSphinxRecogniser:
+    def open(self, params: HearingParams, learnt: bytes = b"") -> PocketSphinxRecogniser:
         """Open the recogniser of one stream. Raises `EngineError` while another one is open."""
         if params.language.casefold() not in {name.casefold() for name in _CAPABILITIES.languages}:
             raise EngineError(f"PocketSphinx has no model for {params.language}")
         if self._open is not None and not self._open.closed:
             raise EngineError("PocketSphinx serves one stream a process, and one is open")
         self._decoder.reinit_feat()  # nothing of the stream before stays in the front end
-        self._open = PocketSphinxRecogniser(self._decoder, params.spare_ms)
+        self._open = PocketSphinxRecogniser(self._decoder, params.spare_ms, learnt)
         return self._open
 
 
@@ -155,7 +164,7 @@ class PocketSphinxRecogniser:
     time for it until its final is due.
     """
 
-    def __init__(self, decoder: Any, spare_ms: int) -> None:
+    def __init__(self, decoder: Any, spare_ms: int, learnt: bytes = b"") -> None:
         self.closed = False
         self._spare_samples = int(spare_ms * RATE_HZ / 1000 / _CAPABILITIES.real_time_factor)
         self._decoder = decoder
@@ -163,6 +172,11 @@ class PocketSphinxRecogniser:
         self._held: list[Pcm] | None = []
         self._heard = 0
         self._mean = CepstralMean()
+        if learnt:
+            known = json.loads(learnt)
+            self._mean = CepstralMean(*known["mean"])
+            self._heard = known["heard"]
+            self._held = [] if known["is_priming"] else None
         decoder.set_cmn(str(self._mean))
         self._text = ""
 
@@ -194,11 +208,20 @@ class PocketSphinxRecogniser:
                 self._prime()
             self._held = []
         self._decoder.end_utt()
-        self._decoder.set_cmn(str(self._mean))
         words = self._words(final=True)
+        # The front end tracks noise too. It begins anew with each segment, so that what `learnt`
+        # tells is all there is to know of the past; that takes a tenth of a millisecond.
+        self._decoder.reinit_feat()
+        self._decoder.set_cmn(str(self._mean))
         self._samples = 0
         self._text = ""
         return (Segment(words, is_final=True),)
+
+    def learnt(self) -> bytes:
+        """The mean of the stream, how much speech it is of, and whether it counts as known."""
+        is_priming = self._held is not None
+        known = {"mean": self._mean.known, "heard": self._heard, "is_priming": is_priming}
+        return json.dumps(known).encode()
 
     def close(self) -> None:
         """End the open utterance, so that the decoder is free for the next stream."""

@@ -94,6 +94,10 @@ class Recogniser(Protocol):
         """
         ...
 
+    def learnt(self) -> bytes:
+        """What it has learnt of the stream so far, for `Engine.open`; between segments only."""
+        ...
+
     def close(self) -> None:
         """Let go of everything. Safe to call twice."""
         ...
@@ -107,8 +111,12 @@ class Engine(Protocol):
         """What this engine can do."""
         ...
 
-    def open(self, params: HearingParams) -> Recogniser:
-        """Open a recogniser for one stream. Raises `stapes.errors.EngineError`."""
+    def open(self, params: HearingParams, learnt: bytes = b"") -> Recogniser:
+        """Open a recogniser for one stream. Raises `stapes.errors.EngineError`.
+
+        With what another recogniser of this engine had ``learnt``, the next segments are heard
+        exactly as that one would have heard them.
+        """
         ...
 
 

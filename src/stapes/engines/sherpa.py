@@ -98,7 +98,7 @@ class SherpaEngine:
         """What this model can do."""
         return self._capabilities
 
-    def open(self, params: HearingParams) -> SherpaRecogniser:
+    def open(self, params: HearingParams, learnt: bytes = b"") -> SherpaRecogniser:
         """Open a recogniser for one stream. Raises `EngineError` for a language it has not."""
         if not self._folder.speaks(params.language):
             raise EngineError(f"the model in use does not know {params.language}")
@@ -150,6 +150,10 @@ class SherpaRecogniser:
     def drain(self) -> Sequence[Segment]:
         """End the segment and return its final words."""
         return self._engine.take_together([Turn(self, np.empty(0, np.int16), ends=True)])[0]
+
+    def learnt(self) -> bytes:
+        """Nothing: each segment is a stream of its own to the model."""
+        return b""
 
     def close(self) -> None:
         """Let go of the stream."""

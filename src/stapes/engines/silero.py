@@ -46,6 +46,16 @@ class SileroVoiceActivity:
         self._state = np.zeros((2, 1, 128), np.float32)
         self._rate = np.array(RATE_HZ, np.int64)
 
+    @property
+    def memory(self) -> NDArray[np.float32]:
+        """The model's state and the end of the last window, shape ``(320,)``."""
+        return np.concatenate((self._state.reshape(-1), self._input[0, -_CONTEXT_SAMPLES:]))
+
+    @memory.setter
+    def memory(self, memory: NDArray[np.float32]) -> None:
+        self._state = memory[:-_CONTEXT_SAMPLES].reshape(self._state.shape)
+        self._input[0, -_CONTEXT_SAMPLES:] = memory[-_CONTEXT_SAMPLES:]
+
     def __call__(self, window: NDArray[np.float32], /) -> float:
         """Probability 0..1 that there is speech in the next 512 samples (-1..1, 16 kHz)."""
         self._input[0, :_CONTEXT_SAMPLES] = self._input[0, -_CONTEXT_SAMPLES:]

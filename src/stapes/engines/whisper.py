@@ -63,7 +63,7 @@ class WhisperEngine:
         """What this engine can do."""
         return self._capabilities
 
-    def open(self, params: HearingParams) -> WhisperRecogniser:
+    def open(self, params: HearingParams, learnt: bytes = b"") -> WhisperRecogniser:
         """Open a recogniser; of a locale such as ``en-US`` the language counts.
 
         Raises `EngineError` for a language that the model does not know.
@@ -71,7 +71,7 @@ class WhisperEngine:
         language = params.language.partition("-")[0]
         if language not in self._capabilities.languages:
             raise EngineError(f"the model does not know the language {params.language}")
-        return WhisperRecogniser(self._model, language)
+        return WhisperRecogniser(self._model, language, learnt.decode() or FALLBACK_LANGUAGE)
 
     def _model(self) -> LoadedWhisper:
         if self._loaded is None:
@@ -82,10 +82,10 @@ class WhisperEngine:
 class WhisperRecogniser:
     """Collects a segment, decodes it at its end, and every 30 s of it before."""
 
-    def __init__(self, model: Callable[[], LoadedWhisper], language: str) -> None:
+    def __init__(self, model: Callable[[], LoadedWhisper], language: str, detected: str) -> None:
         self._model: Callable[[], LoadedWhisper] | None = model
         self._language = language
-        self._detected = FALLBACK_LANGUAGE
+        self._detected = detected
         self._begin()
 
     def accept(self, pcm: Pcm) -> Sequence[Segment]:
@@ -109,6 +109,10 @@ class WhisperRecogniser:
         final = Segment(tuple(self._words), is_final=True)
         self._begin()
         return (final,)
+
+    def learnt(self) -> bytes:
+        """The language that was last detected."""
+        return self._detected.encode()
 
     def close(self) -> None:
         """Let go of the audio and refuse more."""

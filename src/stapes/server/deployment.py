@@ -26,6 +26,7 @@ from stapes.store.sql import open_store
 from stapes.store.writer import Writer
 from stapes.tokens.keys import SigningKey
 from stapes.workers.pools import Pools
+from stapes.workers.watching import Bounds
 
 log = structlog.get_logger(__name__)
 
@@ -141,19 +142,25 @@ async def open_pools(settings: Settings) -> Pools:
 
     Raises `stapes.errors.EngineError`, `stapes.errors.ModelError`.
     """
+    bounds = Bounds(settings.worker_timeout_s, settings.worker_memory_mb)
     if settings.engine is not None:
         return await Pools.start_one(
             settings.engine,
             model=settings.model,
             streams=settings.streams,
             warm=settings.warm_workers,
+            bounds=bounds,
         )
     catalogue = read_catalogue(settings.home)
     shelf = read_shelf(settings.shelf, catalogue)
     for fault in shelf.faults:
         log.error("model_unreadable", cause=fault)
     return await Pools.start(
-        shelf.models.values(), catalogue, streams=settings.streams, warm=settings.warm_workers
+        shelf.models.values(),
+        catalogue,
+        streams=settings.streams,
+        warm=settings.warm_workers,
+        bounds=bounds,
     )
 
 

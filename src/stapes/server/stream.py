@@ -87,7 +87,7 @@ from stapes.server.transport import PING
 from stapes.settings import Settings
 from stapes.store.port import SessionCreated
 from stapes.tokens.grant import Grant
-from stapes.workers.links import Ear
+from stapes.workers.replaying import Ear
 
 log = structlog.get_logger("stapes.stream")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -15,6 +16,7 @@ from typing import Any
 
 from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import HearingParams
+from stapes.protocol.events import Checkpoint
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
 from stapes.protocol.words import Word
 
@@ -43,6 +45,7 @@ class Report:
         audio_bytes: how much of the audio was taken in by this.
         speech_ms: how much speech was in it.
         is_pending: an utterance has begun and has no final yet.
+        checkpoint: where recognition can begin again, behind all of this.
     """
 
     items: tuple[PartialHeard | UtteranceHeard, ...]
@@ -50,6 +53,7 @@ class Report:
     audio_bytes: int
     speech_ms: int
     is_pending: bool
+    checkpoint: Checkpoint | None = None
 
 
 def encode(kind: Kind, stream: int, payload: bytes = b"") -> bytes:
@@ -76,31 +80,43 @@ class FrameReader:
             yield Kind(kind), stream, payload
 
 
-def encode_params(params: ListenerParams) -> bytes:
-    """Payload of an OPEN frame."""
-    return json.dumps(asdict(params)).encode()
+def encode_opening(params: ListenerParams, checkpoint: Checkpoint | None = None) -> bytes:
+    """Payload of an OPEN frame: a stream from its begin, or from a checkpoint."""
+    return json.dumps([asdict(params), _encode_checkpoint(checkpoint)]).encode()
 
 
-def decode_params(payload: bytes) -> ListenerParams:
-    """Parameters of an OPEN frame."""
-    given = json.loads(payload)
+def decode_opening(payload: bytes) -> tuple[ListenerParams, Checkpoint | None]:
+    """Parameters and checkpoint of an OPEN frame."""
+    given, checkpoint = json.loads(payload)
     hearing = given["hearing"]
     heard_with = HearingParams(**{**hearing, "phrases": tuple(hearing["phrases"])})
-    return ListenerParams(**{**given, "hearing": heard_with})
+    return ListenerParams(**{**given, "hearing": heard_with}), _decode_checkpoint(checkpoint)
 
 
 def encode_report(report: Report) -> bytes:
     """Payload of a HEARD frame."""
     items = [_encode_item(item) for item in report.items]
     counts = [report.is_answer, report.audio_bytes, report.speech_ms, report.is_pending]
-    return json.dumps([items, *counts], separators=(",", ":")).encode()
+    checkpoint = _encode_checkpoint(report.checkpoint)
+    return json.dumps([items, *counts, checkpoint], separators=(",", ":")).encode()
 
 
 def decode_report(payload: bytes) -> Report:
     """The report of a HEARD frame."""
-    items, is_answer, audio_bytes, speech_ms, is_pending = json.loads(payload)
+    items, is_answer, audio_bytes, speech_ms, is_pending, checkpoint = json.loads(payload)
     heard = tuple(_decode_item(item) for item in items)
-    return Report(heard, is_answer, audio_bytes, speech_ms, is_pending)
+    known = _decode_checkpoint(checkpoint)
+    return Report(heard, is_answer, audio_bytes, speech_ms, is_pending, known)
+
+
+def _encode_checkpoint(checkpoint: Checkpoint | None) -> list[Any] | None:
+    if checkpoint is None:
+        return None
+    return [checkpoint.audio_bytes, b64encode(checkpoint.state).decode()]
+
+
+def _decode_checkpoint(given: Sequence[Any] | None) -> Checkpoint | None:
+    return None if given is None else Checkpoint(given[0], b64decode(given[1]))
 
 
 def _encode_item(item: PartialHeard | UtteranceHeard) -> list[Any]:

@@ -3,6 +3,11 @@
 An engine is loaded once, by the template process; workers are forked from that. Where an engine
 serves one stream a process, each stream gets a fresh process and takes it along when it ends: what
 one stream did cannot reach the next.
+
+A worker may die at any time, or has to be ended when it hangs or takes too much memory; its streams
+then go on in others (`stapes.workers.replaying`). Of the streams of a worker that died, each goes
+on among others that did not lose theirs: if one of them is what kills workers, no other one is ever
+taken for it.
 """
 
 from __future__ import annotations
@@ -21,9 +26,10 @@ from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import Capabilities
 from stapes.errors import EngineError, ServiceUnavailableError
 from stapes.protocol.events import Checkpoint
-from stapes.workers.frames import Kind, encode_params
-from stapes.workers.links import Ear, Link, Post
+from stapes.workers.links import Line, Link, Owner
+from stapes.workers.replaying import Ear, Post
 from stapes.workers.spawning import Template
+from stapes.workers.watching import Bounds, kill, resident_bytes
 
 log = structlog.get_logger("stapes.workers")
 
@@ -41,6 +47,7 @@ class Pool:
         model: Path | None = None,
         streams: int | None = None,
         warm: int = 2,
+        bounds: Bounds | None = None,
     ) -> None:
         self.engine = engine
         self._model = model
@@ -48,6 +55,9 @@ class Pool:
         self.live = 0
         self._streams = streams
         self._warm = warm
+        self._bounds = bounds or Bounds()
+        self.is_closed = False
+        self.replays = asyncio.Semaphore(os.cpu_count() or 1)
         self._capabilities: Capabilities | None = None
         self._template: Template | None = None
         self._idle: deque[Link] = deque()
@@ -64,15 +74,18 @@ class Pool:
         model: Path | None = None,
         streams: int | None = None,
         warm: int = 2,
+        bounds: Bounds | None = None,
     ) -> Pool:
         """Load ``engine`` and keep ``warm`` workers ready. Raises `EngineError`.
 
         ``model``: folder of the engine's model, for engines that bring none.
         ``streams``: limit of concurrent streams; None: cores / the engine's real-time factor.
+        ``bounds``: what a worker may take before it is ended.
         """
-        pool = cls(engine, model=model, streams=streams, warm=warm)
+        pool = cls(engine, model=model, streams=streams, warm=warm, bounds=bounds)
         await pool._load()
-        pool._spawn(pool._supervise())
+        pool.spawn(pool._supervise())
+        pool.spawn(pool._watch())
         return pool
 
     @property
@@ -97,87 +110,109 @@ class Pool:
     @property
     def busy_pids(self) -> list[int]:
         """Process ids of the workers that serve a stream."""
-        return [link.pid for link in self._links if link.ears]
+        return [link.pid for link in self._links if link.lines]
 
     async def take(
         self, params: ListenerParams, post: Post, checkpoint: Checkpoint | None = None
     ) -> Ear:
         """A recogniser for one stream, whose parameters have to fit the capabilities.
 
+        With a ``checkpoint`` of a stream with these parameters, it goes on from there.
+
         Raises `ServiceUnavailableError` when every stream is in use, or the engine is not running.
         """
         if self.live >= self.limit:
             raise ServiceUnavailableError(f"{self.live} of {self.limit} streams are in use")
         self.live += 1
+        ear = Ear(self, params, post, checkpoint)
         try:
-            return await self._open(params, post)
+            await ear.open()
         except (EngineError, OSError, TimeoutError) as error:
             self.live -= 1
             raise ServiceUnavailableError(f"no worker: {error!r}") from error
         except BaseException:
             self.live -= 1
             raise
+        return ear
+
+    async def connect(self, owner: Owner, opening: bytes) -> Line:
+        """A recogniser that is ready. Raises `EngineError`, `OSError`, `TimeoutError`."""
+        link = await self._take_link(owner)
+        self.opened += 1
+        line = link.open(self.opened, owner, opening)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await line.opened
+        except BaseException:
+            self.disconnect(line)
+            raise
+        return line
+
+    def disconnect(self, line: Line) -> None:
+        """Let go of a recogniser; a worker that serves one stream ends with it."""
+        line.close()
+        empty = [link for link in self._links if not link.lines and not link.leaving]
+        if self._is_exclusive or (line.link in empty and len(empty) > self._warm):
+            line.link.dismiss()
+
+    def give_back(self) -> None:
+        """A stream has ended: another one may come."""
+        self.live -= 1
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the streams, until the pool is closed."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """End every worker and the template, and wait for them."""
+        self.is_closed = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for link in list(self._links):
+            kill(link)  # it may hang, and nothing that it knows is wanted any more
             link.close()
         if self._template is not None:
             await self._template.close()
             self._template = None
         self.problem = "the engine was stopped"
 
-    async def _open(self, params: ListenerParams, post: Post) -> Ear:
-        link = await self._take_link()
-        self.opened += 1
-        stream = self.opened
-        ear = Ear(link, stream, post, lambda: self._released(link))
-        link.ears[stream] = ear
-        link.send(Kind.OPEN, stream, encode_params(params))
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                await ear.opened
-        except BaseException:
-            link.forget(stream)
-            self._retire(link)
-            raise
-        return ear
-
-    async def _take_link(self) -> Link:
+    async def _take_link(self, owner: Owner) -> Link:
         if not self._is_exclusive:
-            return self._fullest() or await self._fork()
+            return self._fullest(owner) or await self._fork()
         link = self._idle.popleft() if self._idle else await self._fork()
-        self._spawn(self._fill())
+        self.spawn(self._fill())
         return link
 
-    def _fullest(self) -> Link | None:
-        """The worker with most streams that has room: together they cost less than apart."""
+    def _fullest(self, owner: Owner) -> Link | None:
+        """The worker with most streams that has room: together they cost less than apart.
+
+        Two of which a worker died are kept apart.
+        """
         most = self.capabilities.streams_per_process
-        roomy = (link for link in self._links if len(link.ears) < most)
-        return max(roomy, key=lambda link: len(link.ears), default=None)
+        roomy = (
+            link
+            for link in self._links
+            if len(link.lines) < most
+            and not link.leaving
+            and not (owner.is_suspect and link.has_suspect)
+        )
+        return max(roomy, key=lambda link: len(link.lines), default=None)
 
     @property
     def _is_exclusive(self) -> bool:
         return self.capabilities.streams_per_process == 1
 
-    def _released(self, link: Link) -> None:
-        self.live -= 1
-        self._retire(link)
-
-    def _retire(self, link: Link) -> None:
-        """A worker that serves one stream ends with it."""
-        if self._is_exclusive:
-            link.close()
-
     async def _fork(self) -> Link:
-        if self._template is None:
+        if self._template is None or self.is_closed:
             raise EngineError("the engine's process is not running")
         pid, connection = await self._template.fork()
         loop = asyncio.get_running_loop()
-        _, link = await loop.create_unix_connection(lambda: Link(pid, self._lost), sock=connection)
+        _, link = await loop.create_unix_connection(
+            lambda: Link(pid, resident_bytes(pid), self._lost), sock=connection
+        )
         self._links.add(link)
         return link
 
@@ -208,6 +243,15 @@ class Pool:
         self.problem = None
         await self._fill()
 
+    async def _watch(self) -> None:
+        """End workers that cannot go on; their streams go on in others."""
+        while True:
+            await asyncio.sleep(self._bounds.interval_s)
+            for link in list(self._links):
+                if trouble := self._bounds.trouble(link):
+                    log.error("worker killed", pid=link.pid, cause=trouble)
+                    kill(link)
+
     async def _supervise(self) -> None:
         """Start the template anew whenever it ends, slower each time that it fails."""
         pause_s = 1.0
@@ -225,11 +269,6 @@ class Pool:
             except (EngineError, OSError) as error:
                 self.problem = f"the engine cannot be loaded: {error}"
                 pause_s = min(pause_s * 2, LONGEST_RESTART_PAUSE_S)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _capabilities(ready: dict[str, Any]) -> Capabilities:

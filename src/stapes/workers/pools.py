@@ -29,8 +29,9 @@ from stapes.models.catalogue import (
 )
 from stapes.models.shelf import InstalledModel
 from stapes.protocol.events import Checkpoint
-from stapes.workers.links import Ear, Post
 from stapes.workers.pool import Pool
+from stapes.workers.replaying import Ear, Post
+from stapes.workers.watching import Bounds
 
 log = structlog.get_logger("stapes.workers")
 
@@ -66,13 +67,14 @@ class Pools:
         *,
         streams: int | None = None,
         warm: int = 2,
+        bounds: Bounds | None = None,
     ) -> Pools:
         """Load the best of ``models`` for each need, and keep ``warm`` workers of each ready.
 
         A model that cannot be loaded is logged, and the next best takes its place. Raises
         `EngineError` when nothing can be loaded. ``streams`` is as in `Pool.start`.
         """
-        opening = _Opening(models, catalogue, streams, warm)
+        opening = _Opening(models, catalogue, streams, warm, bounds)
         try:
             routes = await opening.open()
         except BaseException:
@@ -90,9 +92,10 @@ class Pools:
         model: Path | None = None,
         streams: int | None = None,
         warm: int = 2,
+        bounds: Bounds | None = None,
     ) -> Pools:
         """Load one engine, which serves all that it can. Raises `EngineError`."""
-        pool = await Pool.start(engine, model=model, streams=streams, warm=warm)
+        pool = await Pool.start(engine, model=model, streams=streams, warm=warm, bounds=bounds)
         able = pool.capabilities
         pools = cls({able.name: pool}, dict.fromkeys(_needs(able), able.name), read_catalogue())
         pools.log_shares()
@@ -156,6 +159,8 @@ class Pools:
         self, params: ListenerParams, post: Post, checkpoint: Checkpoint | None = None
     ) -> Ear:
         """A recogniser for one stream, of the model that serves it.
+
+        With a ``checkpoint`` of a stream with these parameters, it goes on from there.
 
         Raises:
             InvalidParameterError: nothing that is installed fits the parameters.
@@ -226,6 +231,7 @@ class _Opening:
         catalogue: Catalogue,
         streams: int | None,
         warm: int,
+        bounds: Bounds | None,
     ) -> None:
         self.pools: dict[str, Pool] = {}
         self._models = {model.name: model for model in models}
@@ -233,6 +239,7 @@ class _Opening:
         self._catalogue = catalogue
         self._streams = streams
         self._warm = warm
+        self._bounds = bounds
 
     async def open(self) -> dict[Need, str]:
         """Load; return which model serves which need. Raises `EngineError`."""
@@ -251,7 +258,11 @@ class _Opening:
         model = self._models[name]
         try:
             pool = await Pool.start(
-                model.row.engine, model=model.folder, streams=self._streams, warm=self._warm
+                model.row.engine,
+                model=model.folder,
+                streams=self._streams,
+                warm=self._warm,
+                bounds=self._bounds,
             )
         except (EngineError, OSError) as error:
             log.error("model cannot be loaded", model=name, cause=str(error))

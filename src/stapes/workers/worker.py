@@ -15,11 +15,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from stapes.engines.hearing import Listener
 from stapes.engines.port import BatchEngine, Engine, Segment, Turn
+from stapes.protocol.events import Checkpoint
+from stapes.protocol.heard import Heard, UtteranceHeard
 from stapes.workers.frames import (
     FrameReader,
     Kind,
     Report,
-    decode_params,
+    decode_opening,
     encode,
     encode_report,
 )
@@ -27,6 +29,10 @@ from stapes.workers.frames import (
 SLICE_BYTES = 6400
 """Audio is heard in pieces of at most this (200 ms at 16 kHz), so that results of a large frame
 come as they are heard. Even, so that no sample is cut."""
+
+CHECKPOINT_BYTES = 64_000
+"""Without an utterance, the server is told after so much audio (2 s at 16 kHz) that recognition can
+begin again there."""
 
 NICENESS = 5
 """Workers give way to the server, which has to answer sockets while they decode."""
@@ -106,7 +112,8 @@ class Worker:
 
     def _open(self, number: int, payload: bytes) -> None:
         try:
-            listener = Listener(self._engine, decode_params(payload))
+            params, checkpoint = decode_opening(payload)
+            listener = Listener(self._engine, params, checkpoint=checkpoint)
         except Exception:
             self._fail(number)
         else:
@@ -139,6 +146,7 @@ class _Stream:
         self._report = report
         self._waiting: deque[tuple[Kind, bytes]] = deque()
         self._hearing = self._hear()
+        self._checkpoint_byte = listener.checkpoint_byte
 
     @property
     def busy(self) -> bool:
@@ -172,8 +180,19 @@ class _Stream:
                 audio_bytes=len(piece),
                 speech_ms=self.listener.speech_ms - speech_ms,
                 is_pending=self.listener.pending,
+                checkpoint=self._checkpoint(items),
             )
             self._report(self.number, report)
+
+    def _checkpoint(self, items: Sequence[Heard]) -> Checkpoint | None:
+        """The newest one, behind every utterance, and now and then where there is none."""
+        has_ended = any(isinstance(item, UtteranceHeard) for item in items)
+        further = self.listener.checkpoint_byte - self._checkpoint_byte
+        if not has_ended and further < CHECKPOINT_BYTES:
+            return None
+        checkpoint = self.listener.checkpoint()
+        self._checkpoint_byte = checkpoint.audio_bytes
+        return checkpoint
 
 
 def _answer(turn: Turn) -> Sequence[Segment] | Exception:
