@@ -30,6 +30,7 @@ from stapes.protocol.events import (
     UtteranceArrived,
 )
 from stapes.protocol.heard import UtteranceHeard
+from stapes.workers.links import Line, Link
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import MOST_KEPT_BYTES, Ear, Log
 from stapes.workers.watching import Bounds, resident_bytes
@@ -93,6 +94,18 @@ async def undisturbed(pool: Pool, audio: bytes) -> Inbox:
     await play(ear, inbox, audio)
     ear.release()
     return inbox
+
+
+async def kill(pool: Pool) -> None:
+    """End the one busy worker, and wait until another one has taken its place."""
+    (pid,) = pool.busy_pids
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: pool.busy_pids not in ([pid], []))
+    await until(lambda: all(line.opened.done() for link in pool._links for line in _lines(link)))
+
+
+def _lines(link: Link) -> list[Line]:
+    return list(link.lines.values())
 
 
 def model(engine: str) -> dict[str, Any]:
@@ -160,9 +173,8 @@ async def test_a_stream_that_kills_its_workers_fails_alone() -> None:
         ears = [await pool.take(PARAMS, inbox.post) for inbox in inboxes]
         assert len(pool.busy_pids) == 1
         audio = [speech(), poisoned(), speech(), speech()]
-        await asyncio.gather(
-            *(play(ear, *each, 0.005) for ear, *each in zip(ears, inboxes, audio, strict=True))
-        )
+        playing = zip(ears, inboxes, audio, strict=True)
+        await asyncio.gather(*(play(ear, inbox, data, 0.005) for ear, inbox, data in playing))
         (failure,) = filter(is_failure, inboxes[1].events)
         assert isinstance(failure, RecogniserFailed)
         assert isinstance(failure.error, InternalServerError)
@@ -184,9 +196,7 @@ async def test_two_deaths_with_progress_in_between() -> None:
         for part in (1, 2):
             ear.feed(speech()[(part - 1) * third : part * third])
             await until(lambda part=part: heard(inbox)[0] == part * third)  # type: ignore[misc]
-            os.kill(pool.busy_pids[0], signal.SIGKILL)
-            await until(lambda: not pool.busy_pids)
-            await until(lambda: bool(pool.busy_pids))
+            await kill(pool)
         await play(ear, inbox, speech()[2 * third :])
         assert finals(inbox) == expected
         ear.release()
@@ -199,11 +209,8 @@ async def test_two_deaths_without_progress() -> None:
         ear = await pool.take(PARAMS, inbox.post)
         ear.feed(speech()[:64000])
         await until(lambda: heard(inbox)[0] == 64000)
-        for _ in range(2):
-            await until(lambda: bool(pool.busy_pids))
-            await asyncio.sleep(0.2)
-            os.kill(pool.busy_pids[0], signal.SIGKILL)
-            await until(lambda: not pool.busy_pids)
+        await kill(pool)
+        os.kill(pool.busy_pids[0], signal.SIGKILL)
         await inbox.until(is_failure)
         assert pool.live == 1
         ear.release()

@@ -232,13 +232,13 @@ class Pool:
                     return
 
     async def _load(self) -> None:
-        self._template = await Template.start(self.engine, self._model)
+        template = await Template.start(self.engine, self._model)
         try:
-            ready = (await self._template.read("ready"))["ready"]
+            ready = (await template.read("ready"))["ready"]
         except BaseException:
-            await self._template.close()
-            self._template = None
+            await template.close()
             raise
+        self._template = template  # from here on it can be asked for workers
         self._capabilities = _capabilities(ready)
         self.problem = None
         await self._fill()

@@ -210,7 +210,7 @@ class Ear:
         async with self._source.replays:
             try:
                 line = await self._reconnect()
-            except (EngineError, OSError, TimeoutError) as error:
+            except Exception as error:  # the boundary of a stream: whatever broke, it is told
                 self._fail(f"no other recogniser: {error!r}")
                 return
             if self._is_over:
