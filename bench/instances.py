@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from stapes.cli.own_server import ended_by_signals
 from stapes.client.profile import Profile, read_profile
 from stapes.errors import ClientError
 from stapes.server.home import create_home
@@ -64,7 +65,9 @@ class Instance:
                 if _is_ready(client, self.url):
                     return
                 time.sleep(POLL_S)
-        raise ClientError(f"{self.url} did not start: {self.log.read_text(errors='replace')[-500:]}")
+        raise ClientError(
+            f"{self.url} did not start: {self.log.read_text(errors='replace')[-500:]}"
+        )
 
     @property
     def process(self) -> psutil.Process:
@@ -102,7 +105,7 @@ class Instance:
 @contextmanager
 def instances(count: int, settings: Mapping[str, str]) -> Iterator[tuple[list[Instance], Profile]]:
     """Servers on one home, ready, and who may do everything there; gone when the block is left."""
-    with ExitStack() as stack:
+    with ended_by_signals(), ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stapes-"))
         home, _new = create_home(Path(folder) / "home", datetime.now(UTC))
         made = [Instance(home.path, port, settings) for port in _free_ports(count)]

@@ -121,9 +121,7 @@ class Round:
             urls = [way.url for way in ways]
             urls = urls[plan.first :] + urls[: plan.first]
             session = await stack.enter_async_context(
-                stapes.connect(
-                    urls, profile=self.profile, parameters=PARAMETERS, reconnect=PATIENT
-                )
+                stapes.connect(urls, profile=self.profile, parameters=PARAMETERS, reconnect=PATIENT)
             )
             begin = time.monotonic()
             for at in range(0, len(audio), CHUNK_BYTES):

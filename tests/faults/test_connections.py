@@ -85,9 +85,7 @@ async def test_many_at_once_are_cut_together(
     """Each goes on with its own."""
     async with proxy(faulty.url) as passing:
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(bounded(heard(demo, faulty, passing.url))) for _ in range(8)
-            ]
+            tasks = [group.create_task(bounded(heard(demo, faulty, passing.url))) for _ in range(8)]
             while len(faulty.deployment.live) < 8:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.2)
@@ -116,11 +114,8 @@ async def test_what_a_client_without_the_extension_said_is_kept(
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             plain.socket.transport.abort()
-    taken = max(
-        it["details"]["offset"] + it["details"]["length"]
-        for it in plain.messages
-        if it["event"] == "ACKAUDIO"
-    )
+    acknowledged = [it["details"] for it in plain.messages if it["event"] == "ACKAUDIO"]
+    taken = max((it["offset"] + it["length"] for it in acknowledged), default=0)
     (closed,) = faulty.deployment.store.streams(session_id=token.session_id)
     assert closed.audio_ms >= taken // 32
     finals = faulty.deployment.store.finals(token.session_id)

@@ -447,7 +447,7 @@ class Pump:
                 await account.withdraw()
             return RecogniserRefused(error)
         self._account = account
-        account.begin()
+        account.begin(is_resumable=self._session.is_extended)
         return RecogniserTaken()
 
     async def _open_account(self, grant: Grant, params: Params) -> StreamAccount:
