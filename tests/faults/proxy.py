@@ -55,7 +55,7 @@ class Proxy:
         self.faults = deque(faults)
         self.happened: list[Fault] = []
         self.connections = 0
-        self._random = random.Random(8)  # noqa: S311 - sizes of pieces
+        self._random = random.Random(8)
         self._open: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, ...]] = {}
 
     def cut_all(self) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
 
 from stapes import Final, RealtimeSessionToken

@@ -9,6 +9,7 @@ failure of ours.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -24,6 +25,12 @@ with unread data would reset the connection and take our last words with it."""
 
 PING = "stapes.ping"
 """Name of the scope extension that holds `Transport.ping`."""
+
+FAREWELL = "stapes.farewell"
+"""Name of the scope extension that holds `Transport.say_farewell`."""
+
+FAREWELL_S = 5.0
+"""How long a peer that read nothing has to read its farewell."""
 
 
 class Transport(WebSocketsSansIOProtocol):
@@ -62,6 +69,7 @@ class Transport(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions = cast(dict[str, Any], self.scope["extensions"])
             extensions[PING] = self.ping
+            extensions[FAREWELL] = self.say_farewell
 
     def send_receive_event_to_app(self) -> None:
         """A whole message. Text that is no UTF-8 ends the connection (RFC 6455 section 8.1)."""
@@ -110,6 +118,17 @@ class Transport(WebSocketsSansIOProtocol):
         except TimeoutError:
             return self._heard_at > asked_at
         return True
+
+    def say_farewell(self, texts: Sequence[str], code: int) -> None:
+        """Write text frames and a close frame, though the peer reads nothing; then let go of it."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        for text in texts:
+            self.conn.send_text(text.encode())
+        self.conn.send_close(code)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(FAREWELL_S, self.transport.abort)
 
     def handle_parser_exception(self) -> None:
         """A frame that breaks the protocol. When it is too large, say so before the close."""
