@@ -29,7 +29,7 @@ from bench.harness import Bar, Report
 from bench.instances import Instance, instances
 from stapes.client.profile import Profile
 from stapes.client.results import Final
-from stapes.errors import StapesError
+from stapes.errors import ServerRefusedError, ServerUnreachableError, StapesError
 from stapes.measuring.clips import bundled
 from tests.faults.proxy import Fault, proxy
 
@@ -132,6 +132,17 @@ class Round:
             found.reconnects += session.reconnects
             found.cuts["cut"] += sum(len(way.happened) for way in ways)
             return list(session.finals)
+
+    async def _open(self, urls: list[str], stack: AsyncExitStack) -> stapes.Session:
+        """Begin, as often as it takes: nothing has been said that could be lost."""
+        while True:
+            opening = stapes.connect(
+                urls, profile=self.profile, parameters=PARAMETERS, reconnect=PATIENT
+            )
+            try:
+                return await stack.enter_async_context(opening)
+            except (ServerUnreachableError, ServerRefusedError):
+                await asyncio.sleep(0.1)
 
     async def _disturb(self, kind: str, wait_s: float, random: Random, found: Found) -> None:
         await asyncio.sleep(wait_s)

@@ -118,7 +118,9 @@ def left_clean(faulty: Served) -> Iterator[Callable[[], Held]]:
     before = held(faulty)
     yield partial(held, faulty)
     deadline = time.monotonic() + SETTLED_WITHIN_S
-    while leaks(before, held(faulty)) and time.monotonic() < deadline:
+    while (
+        leaks(before, held(faulty)) or len(faulty.deployment.live)
+    ) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert leaks(before, held(faulty)) == []
     assert len(faulty.deployment.live) == 0

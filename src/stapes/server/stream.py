@@ -253,9 +253,7 @@ class Pump:
 
     # The inbox
 
-    async def _read(
-        self, websocket: WebSocket, outbox: Outbox, places: asyncio.Semaphore
-    ) -> None:
+    async def _read(self, websocket: WebSocket, outbox: Outbox, places: asyncio.Semaphore) -> None:
         while True:
             await self._may_read.wait()
             await places.acquire()
@@ -333,7 +331,7 @@ class Pump:
                 assert_never(effect)
         return None
 
-    def _send(self, message: Message, is_partial: bool = False) -> None:  # noqa: FBT001, FBT002
+    def _send(self, message: Message, is_partial: bool = False) -> None:
         """Have a message sent, unless the peer is away."""
         if self._outbox is not None and not self._session.is_away:
             self._outbox.put(message, is_partial=is_partial)
