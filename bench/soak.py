@@ -56,9 +56,11 @@ class Soak:
 
     @property
     def elapsed_s(self) -> float:
+        """Since the begin."""
         return time.monotonic() - self.begin
 
     async def run(self, streams: int) -> None:
+        """Play that many streams at a time until the time is over."""
         async with asyncio.TaskGroup() as group:
             for _ in range(streams):
                 group.create_task(self._stream())
