@@ -21,6 +21,7 @@ FRAME = {
     "__main__",
     "both_ways",
     "harness",
+    "instances",
     "socket_peer",
     "socket_script",
     "token_peer",

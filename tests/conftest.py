@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -38,16 +39,17 @@ UNLIMITED = dict.fromkeys(
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
 
-Outcome = Running | BaseException
+Outcome = tuple[Running, asyncio.AbstractEventLoop] | BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running server and the home it serves."""
+    """A running server, the home it serves, and the event loop of its thread."""
 
     running: Running
     home: Home
     thread: Thread
+    loop: asyncio.AbstractEventLoop
 
     @property
     def url(self) -> str:
@@ -89,7 +91,8 @@ def running_server(directory: Path, **settings: Any) -> Iterator[Served]:
     outcome = outcomes.get(timeout=START_TIMEOUT_S)
     if isinstance(outcome, BaseException):
         raise outcome
-    server = Served(outcome, home, thread)
+    running, loop = outcome
+    server = Served(running, home, thread, loop)
     try:
         yield server
     finally:
@@ -100,7 +103,7 @@ def running_server(directory: Path, **settings: Any) -> Iterator[Served]:
 
 def _serve(settings: Settings, outcomes: Queue[Outcome]) -> None:
     try:
-        serve(settings, outcomes.put)
+        serve(settings, lambda it: outcomes.put((it, asyncio.get_running_loop())))
     except BaseException as failure:
         outcomes.put(failure)
 

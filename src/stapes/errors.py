@@ -38,6 +38,7 @@ answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
     │   ├── NotFoundError                   404  NotFound
     │   ├── MethodNotAllowedError           405  MethodNotAllowed
     │   ├── SessionIdleError                408  RequestTimeout
+    │   ├── SlowReaderError                 408  RequestTimeout
     │   ├── InvalidatedRetryTokenError      409  InvalidatedRetryToken
     │   ├── SessionLiveElsewhereError       409  IncorrectState
     │   ├── SessionOpenError                409  IncorrectState, the session has to end first
@@ -247,6 +248,13 @@ class SessionIdleError(ApiError):
 
     code, status = "RequestTimeout", 408
     sentence = "No audio was received for longer than the idle limit."
+
+
+class SlowReaderError(ApiError):
+    """The peer has read nothing of what it was sent for longer than is waited."""
+
+    code, status = "RequestTimeout", 408
+    sentence = "The results were not read for longer than is waited."
 
 
 class InvalidatedRetryTokenError(ApiError):

@@ -59,7 +59,7 @@ def own_server(defaults: Mapping[str, str] = MappingProxyType({})) -> Iterator[O
     Server and folder are gone when the block is left, by whatever way but SIGKILL. Raises
     `ClientError`, with the server's last words, when it does not start.
     """
-    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="stapes-") as folder:
+    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="stapes-") as folder:
         home, _new = create_home(Path(folder) / "home", datetime.now(UTC))
         log = Path(folder) / "log"
         with _served(home.path, log, defaults) as process:
@@ -156,7 +156,7 @@ def _read(log: Path) -> str:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP leave the block as an exception does, so that what it started ends."""
     numbers = (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, _leave) for number in numbers}

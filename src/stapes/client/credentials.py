@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from stapes.client.profile import Profile, load_private_key, read_profile
 from stapes.errors import ClientError
@@ -71,14 +72,16 @@ class ProfileCredential:
     def __init__(self, profile: Profile, compartment_id: str | None) -> None:
         self._profile = profile
         self._compartment_id = compartment_id or profile.compartment
+        self._key: RSAPrivateKey | None = None
 
     async def authentication(self, url: str) -> Authentication:
         """Signed for ``url``, now."""
-        key = load_private_key(self._profile)
+        if self._key is None:  # read once: it takes longer than signing, and nothing else runs
+            self._key = load_private_key(self._profile)
         return CredentialsAuthentication(
             authentication_type="CREDENTIALS",
             compartment_id=self._compartment_id,
-            headers=sign_credentials(url, self._profile.key_id, key, datetime.now(UTC)),
+            headers=sign_credentials(url, self._profile.key_id, self._key, datetime.now(UTC)),
         )
 
     def renew(self) -> bool:

@@ -356,8 +356,7 @@ def _end_utterance(session: Session, event: UtteranceArrived, now_ms: int) -> St
 def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -> Step:
     """Send and keep a final; an empty one is sent only when it was asked for, and never kept."""
     shown = results.final(event.heard, session.params)
-    through = session.params.encoding.ms_to_bytes(event.heard.through_ms)
-    session = replace(session, through_byte=max(session.through_byte, through))
+    session = replace(session, through_byte=max(session.through_byte, _through(session, event)))
     if not shown.tokens:
         if not is_wanted:
             return session, []
@@ -368,6 +367,17 @@ def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -
     session = replace(session, finals=it.number, sent=(*session.sent, it)[-MOST_KEPT_FINALS:])
     effects: list[Effect] = [_save(session, it, event.checkpoint), Send(_numbered(session, it))]
     return session, effects + (_finalized(session) if is_wanted else [])
+
+
+def _through(session: Session, event: UtteranceArrived) -> int:
+    """Up to where an utterance accounts for audio. An answer to a flush: for all that was heard.
+
+    Utterances tell whole milliseconds, and the audio of a peer may end between two.
+    """
+    encoding, through_ms = session.params.encoding, event.heard.through_ms
+    if event.is_answer and encoding.bytes_to_ms(session.heard_bytes) == through_ms:
+        return session.heard_bytes
+    return encoding.ms_to_bytes(through_ms)
 
 
 def _save(session: Session, final: Numbered, checkpoint: Checkpoint | None) -> SaveFinal:

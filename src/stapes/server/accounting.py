@@ -57,8 +57,8 @@ class StreamAccount:
         """The stream came to nothing: it was never served, and a single use is not used up."""
         await asyncio.to_thread(self._store.withdraw_stream, self.grant.session_id, self.stream)
 
-    def begin(self) -> None:
-        """The peer is told that it is connected."""
+    def begin(self, *, is_resumable: bool) -> None:
+        """The peer is told that it is connected; if need be it can begin again elsewhere."""
         self._began = self._metered_at = time.monotonic()
         self._opened.inc()
         grant = self.grant
@@ -72,6 +72,8 @@ class StreamAccount:
                 {"stream": self.stream},
             )
         )
+        if is_resumable and self._keeps_words and not self._is_continued:
+            self._writer.put(self._resumable_from_its_begin())
         log.info("stream opened", session=grant.session_id, stream=self.stream)
 
     def save(self, final: SaveFinal) -> None:
@@ -96,6 +98,20 @@ class StreamAccount:
         )
         if final.checkpoint is not None:
             self._writer.put(self._resumable(final, final.checkpoint))
+
+    def _resumable_from_its_begin(self) -> StreamResumable:
+        """Until the first final there is nothing to go on behind, but nothing to lose either."""
+        return StreamResumable(
+            self.grant.session_id,
+            self.stream,
+            audio_bytes=0,
+            state=b"",
+            finals=[],
+            finals_sent=0,
+            speech_ms=0,
+            wall_ms=0,
+            words=0,
+        )
 
     def _resumable(self, final: SaveFinal, checkpoint: Checkpoint) -> StreamResumable:
         return StreamResumable(

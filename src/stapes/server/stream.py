@@ -29,6 +29,7 @@ from stapes.errors import (
     QuotaError,
     ServiceUnavailableError,
     SessionLiveElsewhereError,
+    SlowReaderError,
     StapesError,
     StoreError,
     TokenClaimError,
@@ -67,6 +68,7 @@ from stapes.protocol.messages import (
     Authentication,
     CredentialsAuthentication,
     ErrorMessage,
+    Result,
     TokenAuthentication,
 )
 from stapes.protocol.params import Params
@@ -82,8 +84,9 @@ from stapes.server.accounting import (
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment
 from stapes.server.live import PING_TIMEOUT_S
+from stapes.server.outbox import Message, Outbox
 from stapes.server.resuming import Continued, Wish, parse_wish, take_over
-from stapes.server.transport import PING
+from stapes.server.transport import FAREWELL, PING
 from stapes.settings import Settings
 from stapes.store.port import SessionCreated
 from stapes.tokens.grant import Grant
@@ -114,7 +117,7 @@ class Pump:
     def __init__(self, websocket: WebSocket, deployment: Deployment) -> None:
         self.ended = asyncio.Event()
         self._websocket = websocket
-        self._is_cut = False
+        self._outbox: Outbox | None = None
         self._left = asyncio.Event()  # set when the socket is done with
         self._reading: asyncio.Task[None] | None = None
         self._heir: tuple[Pump, int] | None = None
@@ -145,14 +148,17 @@ class Pump:
         try:
             chosen = SUBPROTOCOL if self._session.is_extended else None
             await self._websocket.accept(subprotocol=chosen)
+            self._outbox = self._open_outbox(self._websocket)
             self._wait_to_authenticate()
             self._take_offered_token()
             await self._serve()
         except Exception:  # a mistake of ours: the peer is told, the others go on
             log.exception("pump failed", session=self._session.session_id)
-            await self._say_failed()
+            self._say_failed()
         finally:
             self._let_go()
+        if self._outbox is not None:
+            await self._outbox.finish()
         if self._heir is not None:
             heir, last_result = self._heir
             await heir.adopt(self._websocket, last_result)
@@ -163,11 +169,15 @@ class Pump:
             await websocket.close(GoingAwayError.close_code)
             return
         self._left.set()
-        self._websocket, self._is_cut, self._left = websocket, False, asyncio.Event()
+        self._websocket, self._left = websocket, asyncio.Event()
+        if self._outbox is not None:
+            self._outbox.abandon()
+        self._outbox = outbox = self._open_outbox(websocket)
         left = self._left
         self._read_from(websocket)
         self._post(Resumed(last_result))
         await left.wait()
+        await outbox.finish()
 
     def lose(self) -> None:
         """The socket is not answering: wait for the peer on another one."""
@@ -218,7 +228,9 @@ class Pump:
         if self._reading is not None:
             self._reading.cancel()
         self._places = asyncio.Semaphore(MOST_FRAMES_WAITING)
-        self._reading = asyncio.create_task(self._read(websocket, self._places))
+        assert self._outbox is not None
+        reading = self._read(websocket, self._outbox, self._places)
+        self._reading = asyncio.create_task(reading)
 
     async def _stop_reading(self) -> None:
         assert self._reading is not None
@@ -241,10 +253,11 @@ class Pump:
 
     # The inbox
 
-    async def _read(self, websocket: WebSocket, places: asyncio.Semaphore) -> None:
+    async def _read(self, websocket: WebSocket, outbox: Outbox, places: asyncio.Semaphore) -> None:
         while True:
             await self._may_read.wait()
             await places.acquire()
+            await outbox.has_room.wait()
             message = await websocket.receive()
             if message["type"] == "websocket.disconnect":
                 await self._inbox.put(PeerClosed(is_lost=message.get("code") in LOST))
@@ -293,9 +306,10 @@ class Pump:
     async def _perform(self, effect: Effect) -> Event | None:  # noqa: C901 - one case an effect
         match effect:
             case Send(message):
-                return await self._send({"type": "websocket.send", "text": message.encode()})
+                is_partial = isinstance(message, Result) and not message.transcriptions[0].is_final
+                self._send({"type": "websocket.send", "text": message.encode()}, is_partial)
             case Close(code):
-                return await self._send({"type": "websocket.close", "code": code})
+                self._send({"type": "websocket.close", "code": code})
             case Authenticate(message):
                 return await self._authenticate(message)
             case TakeRecogniser(params, checkpoint):
@@ -317,24 +331,32 @@ class Pump:
                 assert_never(effect)
         return None
 
-    async def _send(self, message: dict[str, object]) -> Event | None:
-        """Send, or learn that the peer is gone: it left, or reads nothing for too long."""
-        if self._is_cut or self._session.is_away:
-            return None
-        try:
-            async with asyncio.timeout(self._settings.send_timeout_s):
-                await self._websocket._send(message)  # the state checks of send() have no use here
-        except (OSError, RuntimeError, TimeoutError):
-            self._is_cut = True
-            return PeerClosed(is_lost=True)
-        return None
+    def _send(self, message: Message, is_partial: bool = False) -> None:
+        """Have a message sent, unless the peer is away."""
+        if self._outbox is not None and not self._session.is_away:
+            self._outbox.put(message, is_partial=is_partial)
 
-    async def _say_failed(self) -> None:
+    def _open_outbox(self, websocket: WebSocket) -> Outbox:
+        def failed(unread: list[Message]) -> None:
+            if unread and not self._session.is_extended:
+                self._say_farewell(websocket, unread)
+            self._post(PeerClosed(is_lost=True))
+
+        # The state checks of the socket's send() have no use here.
+        return Outbox(websocket._send, self._settings.send_timeout_s, failed)
+
+    def _say_farewell(self, websocket: WebSocket, unread: list[Message]) -> None:
+        """The peer reads nothing and cannot come back: leave it all that it was to be told."""
+        error = SlowReaderError()
+        text = _error_message(self._session.session_id, error)
+        texts = [each["text"] for each in unread if "text" in each]
+        websocket.scope["extensions"][FAREWELL]([*texts, text], error.close_code)
+
+    def _say_failed(self) -> None:
         error = InternalServerError()
-        text = f"{error.code}: {error.public}"
-        message = ErrorMessage(session_id=self._session.session_id, code=error.status, message=text)
-        await self._send({"type": "websocket.send", "text": message.encode()})
-        await self._send({"type": "websocket.close", "code": error.close_code})
+        text = _error_message(self._session.session_id, error)
+        self._send({"type": "websocket.send", "text": text})
+        self._send({"type": "websocket.close", "code": error.close_code})
 
     async def _authenticate(self, message: Authentication | TokenOffered) -> Event:
         quotas, live = self._deployment.quotas, self._deployment.live
@@ -447,7 +469,7 @@ class Pump:
                 await account.withdraw()
             return RecogniserRefused(error)
         self._account = account
-        account.begin()
+        account.begin(is_resumable=self._session.is_extended)
         return RecogniserTaken()
 
     async def _open_account(self, grant: Grant, params: Params) -> StreamAccount:
@@ -486,6 +508,11 @@ class Pump:
         self._deployment.live.leave(self, session_id)
         self._left.set()
         self.ended.set()
+
+
+def _error_message(session_id: str | None, error: ApiError) -> str:
+    text = f"{error.code}: {error.public}"
+    return ErrorMessage(session_id=session_id, code=error.status, message=text).encode()
 
 
 def _who(grant: Grant) -> tuple[str, str, str]:

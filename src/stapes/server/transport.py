@@ -9,6 +9,7 @@ failure of ours.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -24,6 +25,12 @@ with unread data would reset the connection and take our last words with it."""
 
 PING = "stapes.ping"
 """Name of the scope extension that holds `Transport.ping`."""
+
+FAREWELL = "stapes.farewell"
+"""Name of the scope extension that holds `Transport.say_farewell`."""
+
+FAREWELL_S = 5.0
+"""How long a peer that read nothing has to read its farewell."""
 
 
 class Transport(WebSocketsSansIOProtocol):
@@ -48,9 +55,13 @@ class Transport(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: without a close frame of anybody's, it broke."""
         if self.handshake_complete and self.conn.close_rcvd is None and not self.close_sent:
-            broken = {"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE.value}
-            self.queue.put_nowait(cast(Any, broken))
+            self._tell_gone(CloseCode.ABNORMAL_CLOSURE)
         super().connection_lost(exc)
+
+    def _tell_gone(self, code: CloseCode) -> None:
+        """Tell the application that the peer left without a word; uvicorn has no code for it."""
+        gone = {"type": "websocket.disconnect", "code": code.value}
+        self.queue.put_nowait(cast(Any, gone))
 
     def handle_connect(self, event: Any) -> None:
         """The upgrade request: offer `ping` to the application."""
@@ -58,6 +69,7 @@ class Transport(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions = cast(dict[str, Any], self.scope["extensions"])
             extensions[PING] = self.ping
+            extensions[FAREWELL] = self.say_farewell
 
     def send_receive_event_to_app(self) -> None:
         """A whole message. Text that is no UTF-8 ends the connection (RFC 6455 section 8.1)."""
@@ -74,6 +86,8 @@ class Transport(WebSocketsSansIOProtocol):
         """No pong in time. A peer whose bytes we do not read, or that sends, is not gone."""
         is_sending = self._heard_at > self.ping_sent_at
         if not (self.read_paused or is_sending):
+            if not (self.close_sent or self.transport.is_closing()):
+                self._tell_gone(CloseCode.INTERNAL_ERROR)
             super().keepalive_timeout()
             return
         self.pong_timer = None
@@ -104,6 +118,17 @@ class Transport(WebSocketsSansIOProtocol):
         except TimeoutError:
             return self._heard_at > asked_at
         return True
+
+    def say_farewell(self, texts: Sequence[str], code: int) -> None:
+        """Write text frames and a close frame, though the peer reads nothing; then let go of it."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        for text in texts:
+            self.conn.send_text(text.encode())
+        self.conn.send_close(code)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(FAREWELL_S, self.transport.abort)
 
     def handle_parser_exception(self) -> None:
         """A frame that breaks the protocol. When it is too large, say so before the close."""

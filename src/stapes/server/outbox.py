@@ -1,0 +1,109 @@
+"""What a socket has still to be sent: a task of its own sends it, so that a session never waits.
+
+A peer that reads slowly is read slowly: while much waits here, `has_room` is not set, and nothing
+more is taken from it. So what can still be put is bounded by what it has already said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+CROWDED = 64
+"""Messages that may wait before partials give way and the peer is read no further."""
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    message: Message
+    is_partial: bool
+
+
+class Outbox:
+    """Sends messages in the order in which they were put.
+
+    Args:
+        send: sends one message, and waits while the peer does not read.
+        timeout_s: how long one may wait.
+        on_failed: called once: when the peer is gone, with nothing; when it has read nothing for
+            ``timeout_s``, with what waits but for partials. Nothing of that is sent here any more.
+
+    Attributes:
+        has_room: set while the peer may be read.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Message], Awaitable[None]],
+        timeout_s: float,
+        on_failed: Callable[[list[Message]], None],
+    ) -> None:
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+        self._send = send
+        self._timeout_s = timeout_s
+        self._on_failed = on_failed
+        self._waiting: deque[_Waiting] = deque()
+        self._put = asyncio.Event()
+        self._is_failed = False
+        self._is_ending = False
+        self._sending = asyncio.create_task(self._run())
+
+    def put(self, message: Message, *, is_partial: bool = False) -> None:
+        """Have a message sent. In a crowd the newest partial takes the place of all before it."""
+        if self._is_failed:
+            return
+        if len(self._waiting) >= CROWDED:
+            self._waiting = deque(each for each in self._waiting if not each.is_partial)
+        self._waiting.append(_Waiting(message, is_partial))
+        self._mark()
+
+    async def finish(self) -> None:
+        """Send what waits, as far as the peer takes it. Safe to call twice."""
+        self._is_ending = True
+        self._put.set()
+        await asyncio.wait([self._sending])
+
+    def abandon(self) -> None:
+        """Send nothing more."""
+        self._is_failed = True
+        self._waiting.clear()
+        self._sending.cancel()
+
+    async def _run(self) -> None:
+        while await self._has_more():
+            next_one = self._waiting.popleft()
+            self._mark()
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._send(next_one.message)
+            except TimeoutError:
+                self._fail([next_one, *self._waiting])
+                return
+            except (OSError, RuntimeError):
+                self._fail([])
+                return
+
+    async def _has_more(self) -> bool:
+        while not self._waiting and not self._is_ending:
+            self._put.clear()
+            await self._put.wait()
+        return bool(self._waiting)
+
+    def _fail(self, unread: list[_Waiting]) -> None:
+        self._is_failed = True
+        self._waiting.clear()
+        self.has_room.set()
+        self._on_failed([each.message for each in unread if not each.is_partial])
+
+    def _mark(self) -> None:
+        self._put.set()
+        if len(self._waiting) < CROWDED:
+            self.has_room.set()
+        else:
+            self.has_room.clear()
