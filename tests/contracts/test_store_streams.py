@@ -212,3 +212,10 @@ def test_two_servers_find_the_same_dead_one(opening: Opening) -> None:
     with ThreadPoolExecutor(3) as threads:
         counts = list(threads.map(lambda store: store.close_lost(NOON), stores))
     assert sum(counts) == 40
+
+
+def test_a_crowd_that_opens_at_once_is_let_in(store: Store) -> None:
+    """Two hundred sessions in the same instant: each gets its stream, and none is turned away."""
+    with ThreadPoolExecutor(16) as threads:
+        crowd = [opened(f"session{number}", 0) for number in range(200)]
+        assert set(threads.map(store.claim_stream, crowd)) == {1}

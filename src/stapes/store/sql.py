@@ -7,10 +7,11 @@ is special about a database in `stapes.store.sqlite` and `stapes.store.postgres`
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
@@ -81,6 +82,10 @@ class SqlStore:
         """Take over two engines of one pool, over a database that has the newest schema."""
         self._reading_engine = reading
         self._writing_engine = writing
+        # SQLite has one writer at a time. Threads of ours wait here for their turn: who polls for
+        # the database's own lock may lose every race until the time is up.
+        is_sqlite = writing.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[Any] = Lock() if is_sqlite else nullcontext()
 
     def write(self, records: Sequence[Record]) -> None:
         """See `stapes.store.port.Store.write`."""
@@ -320,7 +325,7 @@ class SqlStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with told_as_store_errors(), self._writing_engine.begin() as connection:
+        with self._turn, told_as_store_errors(), self._writing_engine.begin() as connection:
             yield connection
 
 
