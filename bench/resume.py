@@ -120,9 +120,7 @@ class Round:
                 way.faults = faults  # type: ignore[assignment]
             urls = [way.url for way in ways]
             urls = urls[plan.first :] + urls[: plan.first]
-            session = await stack.enter_async_context(
-                stapes.connect(urls, profile=self.profile, parameters=PARAMETERS, reconnect=PATIENT)
-            )
+            session = await self._open(urls, stack)
             begin = time.monotonic()
             for at in range(0, len(audio), CHUNK_BYTES):
                 await session.send(audio[at : at + CHUNK_BYTES])

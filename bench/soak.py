@@ -24,7 +24,7 @@ import stapes
 from bench.harness import Bar, Report
 from bench.instances import Instance, instances
 from stapes.client.profile import Profile
-from stapes.errors import StapesError
+from stapes.errors import ServerUnreachableError, StapesError
 from stapes.measuring.clips import bundled
 from tests.faults.proxy import Proxy, proxy
 
@@ -72,6 +72,8 @@ class Soak:
             try:
                 await self._session(self._random.choice(self._clips))
                 self.sessions += 1
+            except ServerUnreachableError:  # cut before it had begun: nothing was said
+                continue
             except StapesError as error:
                 self.failed.append(f"at {self.elapsed_s:.0f} s: {error}")
 

@@ -32,7 +32,7 @@ async def test_replayed_single_use(served: Served) -> None:
         now = datetime.now(UTC)
         grant = grant_for_token(served.deployment, token.token, token.compartment_id, now)
         with pytest.raises(TokenUsedError):
-            await open_account(served.deployment, grant, parse_params(""))
+            await open_account(served.deployment, grant, parse_params(""), is_resumable=False)
 
 
 @pytest.mark.parametrize("sockets", [2, 5])

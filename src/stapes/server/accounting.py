@@ -21,6 +21,7 @@ from stapes.server.deployment import Deployment
 from stapes.store.port import (
     Audited,
     FinalHeard,
+    Store,
     StreamClosed,
     StreamMetered,
     StreamOpened,
@@ -57,8 +58,8 @@ class StreamAccount:
         """The stream came to nothing: it was never served, and a single use is not used up."""
         await asyncio.to_thread(self._store.withdraw_stream, self.grant.session_id, self.stream)
 
-    def begin(self, *, is_resumable: bool) -> None:
-        """The peer is told that it is connected; if need be it can begin again elsewhere."""
+    def begin(self) -> None:
+        """The peer is told that it is connected."""
         self._began = self._metered_at = time.monotonic()
         self._opened.inc()
         grant = self.grant
@@ -72,8 +73,6 @@ class StreamAccount:
                 {"stream": self.stream},
             )
         )
-        if is_resumable and self._keeps_words and not self._is_continued:
-            self._writer.put(self._resumable_from_its_begin())
         log.info("stream opened", session=grant.session_id, stream=self.stream)
 
     def save(self, final: SaveFinal) -> None:
@@ -98,20 +97,6 @@ class StreamAccount:
         )
         if final.checkpoint is not None:
             self._writer.put(self._resumable(final, final.checkpoint))
-
-    def _resumable_from_its_begin(self) -> StreamResumable:
-        """Until the first final there is nothing to go on behind, but nothing to lose either."""
-        return StreamResumable(
-            self.grant.session_id,
-            self.stream,
-            audio_bytes=0,
-            state=b"",
-            finals=[],
-            finals_sent=0,
-            speech_ms=0,
-            wall_ms=0,
-            words=0,
-        )
 
     def _resumable(self, final: SaveFinal, checkpoint: Checkpoint) -> StreamResumable:
         return StreamResumable(
@@ -174,8 +159,13 @@ def hearing_params(params: Params) -> HearingParams:
     return HearingParams(params.language, params.model_type, params.model_domain)
 
 
-async def open_account(deployment: Deployment, grant: Grant, params: Params) -> StreamAccount:
+async def open_account(
+    deployment: Deployment, grant: Grant, params: Params, *, is_resumable: bool
+) -> StreamAccount:
     """Claim the session's next stream in the store, before anything is spent on it.
+
+    One that ``is_resumable`` can from then on be continued on any server: from its begin, as long
+    as it has no final.
 
     Raises:
         InvalidParameterError: no installed model fits the parameters.
@@ -194,15 +184,36 @@ async def open_account(deployment: Deployment, grant: Grant, params: Params) -> 
         server_id=deployment.server_id,
     )
     only_first = bool(grant.limits and grant.limits.single_use)
+    is_kept = is_resumable and deployment.settings.keep_transcripts_days != 0
     try:
         stream = await asyncio.to_thread(
-            deployment.store.claim_stream, opened, only_first=only_first
+            _claim, deployment.store, opened, only_first=only_first, is_resumable=is_kept
         )
     except StoreError as error:
         raise unrecordable(error) from error
     if stream is None:
         raise TokenUsedError("the token served its one opening")
     return StreamAccount(deployment, grant, stream)
+
+
+def _claim(
+    store: Store, opened: StreamOpened, *, only_first: bool, is_resumable: bool
+) -> int | None:
+    stream = store.claim_stream(opened, only_first=only_first)
+    if stream is not None and is_resumable:
+        begin = StreamResumable(
+            opened.session_id,
+            stream,
+            audio_bytes=0,
+            state=b"",
+            finals=[],
+            finals_sent=0,
+            speech_ms=0,
+            wall_ms=0,
+            words=0,
+        )
+        store.write([begin])
+    return stream
 
 
 def described(params: Params) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from stapes.server.deployment import Deployment
 from stapes.store.port import StreamOpened
 from stapes.tokens.grant import Grant
 
+SETTLED_S = 0.2
+"""A server that has just been left may have told a final that it is still writing down."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -60,6 +63,7 @@ async def take_over(deployment: Deployment, grant: Grant, wish: Wish) -> Continu
     Raises `NotAuthorizedOrNotFoundError` when there is none that can be continued for this grant,
     and `stapes.errors.ServiceUnavailableError` when the store cannot say.
     """
+    await asyncio.sleep(SETTLED_S)
     try:
         return await asyncio.to_thread(_take_over, deployment, grant, wish)
     except StoreError as error:

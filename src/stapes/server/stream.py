@@ -469,12 +469,13 @@ class Pump:
                 await account.withdraw()
             return RecogniserRefused(error)
         self._account = account
-        account.begin(is_resumable=self._session.is_extended)
+        account.begin()
         return RecogniserTaken()
 
     async def _open_account(self, grant: Grant, params: Params) -> StreamAccount:
         if self._continued is None:
-            return await open_account(self._deployment, grant, params)
+            is_resumable = self._session.is_extended
+            return await open_account(self._deployment, grant, params, is_resumable=is_resumable)
         if described(params) != self._continued.opened.params:
             raise InvalidParameterError("The parameters are not those of the stream to resume.")
         return self._continued.account
