@@ -6,6 +6,7 @@ import asyncio
 import time
 import wave
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import stapes
 from stapes import Final, Reconnect, samples
 from stapes.client.profile import read_profile
+from stapes.store.sql import SqlStore
 from tests.conftest import Served, running_server
 from tests.scenarios import conftest as scenarios
 
@@ -26,6 +28,7 @@ PARAMETERS = {"finalSilenceThresholdInMs": "500"}
 PATIENT = Reconnect(first_s=0.02, longest_s=0.2, give_up_s=20)
 CHUNK_BYTES = 6_400
 SETTLED_WITHIN_S = 10
+POOLED = 5  # connections to the database that SQLAlchemy keeps
 LONGEST_S = 30
 """No fault may hold a session up for longer."""
 
@@ -66,6 +69,15 @@ async def _warm(audio: bytes, server: Served) -> None:
         await asyncio.gather(*(bounded(heard(audio, server, server.url)) for _ in range(16)))
 
 
+def _fill_pool(server: Served) -> None:
+    """Have it open every connection to its database that it keeps."""
+    store = server.deployment.store
+    assert isinstance(store, SqlStore)
+    with ExitStack() as stack:
+        for _ in range(POOLED):
+            stack.enter_context(store._reading())
+
+
 async def bounded(work: Awaitable[Any]) -> Any:
     async with asyncio.timeout(LONGEST_S):
         return await work
@@ -98,6 +110,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, demo: bytes) -> Iterator[Se
     home = tmp_path_factory.mktemp("faulty") / "home"
     with running_server(home, **SHORT_PINGS) as server:
         asyncio.run(_warm(demo, server))
+        _fill_pool(server)
         yield server
 
 

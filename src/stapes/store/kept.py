@@ -113,7 +113,7 @@ class Kept:
         """Forget a stream that came to nothing."""
         if any((final.session_id, final.stream) == key for final in self.finals.values()):
             raise RecordRefusedError(f"stream {key[1]} of {key[0]} has finals")
-        for kept in (self.opened, self.metered, self.closed):
+        for kept in (self.opened, self.metered, self.closed, self.resume_points):
             kept.pop(key, None)
 
     def _meter(self, record: StreamMetered | StreamClosed) -> None:

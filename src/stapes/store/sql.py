@@ -176,10 +176,10 @@ class SqlStore:
 
     def withdraw_stream(self, session_id: str, stream: int) -> None:
         """See `stapes.store.port.Store.withdraw_stream`."""
-        streams = tables.streams
-        this = (streams.c.session_id == session_id, streams.c.stream == stream)
         with self._writing() as connection:
-            connection.execute(delete(streams).where(*this))
+            for table in (tables.resume_points, tables.streams):
+                this = (table.c.session_id == session_id, table.c.stream == stream)
+                connection.execute(delete(table).where(*this))
 
     def streams(self, *, limit: int = 50, session_id: str | None = None) -> list[StreamSummary]:
         """See `stapes.store.port.Store.streams`."""
