@@ -29,6 +29,10 @@ PATIENT = Reconnect(first_s=0.02, longest_s=0.2, give_up_s=20)
 CHUNK_BYTES = 6_400
 SETTLED_WITHIN_S = 10
 POOLED = 5  # connections to the database that SQLAlchemy keeps
+KEPT_BY_SQLITE = 2
+"""Descriptors that SQLite does not close, but uses again, when their connection went while another
+one of the process held a lock."""
+
 LONGEST_S = 30
 """No fault may hold a session up for longer."""
 
@@ -144,7 +148,7 @@ def leaks(before: Held, after: Held) -> list[str]:
     return [
         f"{name}: {getattr(before, name)} before, {getattr(after, name)} after"
         for name, slack in (
-            ("descriptors", 0),
+            ("descriptors", KEPT_BY_SQLITE),
             ("processes", 0),
             ("server_tasks", 0),
             ("resident_mb", MOST_MORE_MB),
