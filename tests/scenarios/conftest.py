@@ -22,8 +22,7 @@ from stapes.client.tokens import mint_token
 from tests.conftest import Served, running_server
 from tests.engines.models import DIGITS
 from tests.shelf import install
-
-PATIENCE_S = 60
+from tests.waiting import PATIENCE_S
 
 
 @dataclass

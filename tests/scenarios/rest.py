@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from stapes.identity.model import (
     Verb,
 )
 from stapes.signing.signer import sign_request
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from stapes.store.port import Record
@@ -141,7 +141,4 @@ class People:
         store = self._served.deployment.store
         store.write(records)
         wanted = store.versions().identities
-        deadline = time.monotonic() + 10
-        while self._served.deployment.known.versions.identities < wanted:
-            assert time.monotonic() < deadline, "the server reads nothing"
-            time.sleep(0.02)
+        wait_until(lambda: self._served.deployment.known.versions.identities >= wanted)

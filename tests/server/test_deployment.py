@@ -16,6 +16,7 @@ from stapes.store.port import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
 from tests.server.grants import grant
 from tests.shelf import install
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,7 +37,7 @@ def test_key_whose_private_part_is_elsewhere_verifies_and_does_not_sign(
         key.kid, jwk(key.private_key.public_key()), deployment.store.signing_keys()[0].added_at
     )
     deployment.writer.put(replace(added, added_at=added.added_at.replace(year=2099)))
-    deployment.writer.flush(timeout_s=5)
+    deployment.writer.flush(PATIENCE_S)
     server.stop()
 
     after = start_server().deployment.known.keyring

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from random import Random
@@ -35,7 +34,8 @@ from stapes.workers.pool import Pool
 from stapes.workers.replaying import MOST_KEPT_BYTES, Ear, Log
 from stapes.workers.watching import Bounds, resident_bytes
 from tests.engines.models import DIGITS
-from tests.workers.test_pool import PATIENCE_S, Inbox, is_answer, running
+from tests.waiting import until
+from tests.workers.test_pool import Inbox, is_answer, running
 
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 400)
 MODELS = {"sherpa": DIGITS}
@@ -71,12 +71,6 @@ def heard(inbox: Inbox) -> tuple[int, int]:
 
 def is_failure(event: Event) -> bool:
     return isinstance(event, RecogniserFailed)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not is_so():
-            await asyncio.sleep(0.005)
 
 
 async def play(ear: Ear, inbox: Inbox, audio: bytes, pace_s: float = 0.0) -> None:
@@ -219,7 +213,7 @@ async def test_two_deaths_without_progress() -> None:
 
 async def test_a_worker_that_hangs_is_replaced() -> None:
     """It said nothing for too long though it had audio; the words are those of a whole run."""
-    async with running("scripted", streams=2, warm=1, bounds=Bounds(silent_s=0.5)) as pool:
+    async with running("scripted", streams=2, warm=1, bounds=Bounds(silent_s=2)) as pool:
         expected = finals(await undisturbed(pool, speech()))
         inbox = Inbox()
         ear = await pool.take(PARAMS, inbox.post)
@@ -229,7 +223,7 @@ async def test_a_worker_that_hangs_is_replaced() -> None:
         os.kill(pid, signal.SIGSTOP)
         await play(ear, inbox, speech()[64000:])
         assert finals(inbox) == expected
-        assert not psutil.pid_exists(pid)
+        await until(lambda: not psutil.pid_exists(pid))
         ear.release()
 
 
@@ -294,8 +288,9 @@ async def test_a_release_during_a_replay() -> None:
         inbox = Inbox()
         ear = await pool.take(PARAMS, inbox.post)
         ear.feed(speech())
-        os.kill(pool.busy_pids[0], signal.SIGKILL)
-        await until(lambda: not pool.busy_pids)
+        (pid,) = pool.busy_pids
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: pool.busy_pids != [pid])
         ear.release()
         ear.release()
         assert pool.live == 0
