@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from stapes.engines.model_folder import RECORD
 from stapes.errors import HubUnreachableError, ModelError
 from stapes.models import pulling
 from stapes.models.catalogue import Model, ModelFile
 from stapes.models.pulling import pull, pull_from
-from stapes.models.shelf import RECORD, find_faults, read_record, read_shelf
+from stapes.models.shelf import find_faults, read_record, read_shelf
 from tests.hub import COMMIT, REPOSITORY, Hub, running_hub, sha256
 
 MIB = 1024 * 1024

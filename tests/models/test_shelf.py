@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from stapes.engines.model_folder import RECORD
 from stapes.errors import ModelError
 from stapes.models.catalogue import Model, ModelFile, WordErrorRate, read_catalogue
 from stapes.models.shelf import (
-    RECORD,
     InstalledModel,
     find_faults,
     locked,

@@ -13,10 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from stapes.engines.hearing import ListenerParams
+from stapes.engines.model_folder import RECORD
 from stapes.engines.port import HearingParams
 from stapes.errors import EngineError, InvalidParameterError, ServiceUnavailableError
 from stapes.models.catalogue import Catalogue, read_catalogue
-from stapes.models.shelf import RECORD, InstalledModel
+from stapes.models.shelf import InstalledModel
 from stapes.protocol.events import Event
 from stapes.workers.pools import Pools, Share
 from tests.shelf import install

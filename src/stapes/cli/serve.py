@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stapes.cli.terminal import HomeFolder
-from stapes.client.urls import is_loopback
 
 if TYPE_CHECKING:
     from stapes.server.running import Running
@@ -53,6 +52,8 @@ def serve(
 
 def _announce(running: Running) -> None:
     """Where it listens, and how to mint a token there."""
+    from stapes.client.urls import is_loopback
+
     home = running.deployment.home
     host = running.deployment.settings.host
     if not is_loopback(f"http://[{host}]" if ":" in host else f"http://{host}"):

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stapes.engines.model_folder import RECORD
 from stapes.errors import ModelError
 from stapes.models.catalogue import Catalogue, Model, parse_model
 
-RECORD = "stapes-model.toml"
 """What was pulled; the engine reads here, too, what model it is."""
 
 CHUNK_BYTES = 1024 * 1024
