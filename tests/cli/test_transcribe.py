@@ -183,7 +183,8 @@ def test_live_input_ends_with_the_first_interrupt(served: Served) -> None:
 def test_file_is_left_at_the_first_interrupt(served: Served, tmp_path: Path) -> None:
     """Quietly, with exit code 130; it would have gone on for minutes."""
     speech, rate = soundfile.read(LONG, dtype="int16")
-    soundfile.write(tmp_path / "longer.wav", np.tile(speech, 20), rate)
+    words = np.concatenate((speech[:rate], np.zeros(rate, np.int16)))
+    soundfile.write(tmp_path / "longer.wav", np.tile(words, 100), rate)
     options = ["--url", served.url, "--config-file", str(served.home.config_file)]
     longer = str(tmp_path / "longer.wav")
     with _started("transcribe", "--final-silence-ms", "0", *options, longer) as process:
