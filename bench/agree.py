@@ -33,7 +33,7 @@ from stapes.identity.key_changes import enable_key
 from stapes.server.rotation import Rotation, rotate
 from stapes.store.port import Revoked
 from tests.attacks.forging import decode
-from tests.attacks.people import Someone, ask, change, minted_by, someone
+from tests.attacks.people import NO_TLS, Someone, ask, change, minted_by, someone
 from tests.attacks.processes import MOST_LIVE, MOST_MINTED, Pair, Process, serving_pair
 from tests.attacks.sockets import NOT_AUTHENTICATED, TOO_MANY, Answer, opened, presenting, say
 from tests.postgres import postgres_server
@@ -120,7 +120,8 @@ async def _key_rotated(pair: Pair, who: Someone) -> float:
     rotated = rotate(pair.home, pair.store, Rotation("local:bench", datetime.now(UTC), None))
 
     async def knows_it(server: Process) -> bool:
-        answer = await asyncio.to_thread(httpx.get, server.url + KEYS, trust_env=False)
+        url = server.url + KEYS
+        answer = await asyncio.to_thread(httpx.get, url, trust_env=False, verify=NO_TLS)
         return rotated.kid in {key["kid"] for key in answer.json()["keys"]}
 
     took_s = await _until(pair, knows_it)

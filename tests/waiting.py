@@ -6,10 +6,20 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import psutil
+
 PATIENCE_S = 60
 """After this, what has to happen is taken not to happen at all."""
 
 POLL_S = 0.01
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended, and only waits to be asked how, does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def until(is_so: Callable[[], bool]) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from stapes.server.home import create_home
 from stapes.server.running import listening_socket
+from tests.waiting import is_running, wait_until
 
 TIMEOUT_S = 60
 
@@ -78,7 +79,7 @@ def test_signal_ends_it_with_exit_0_and_nothing_stays(home: Path, number: signal
     assert process.returncode == 0
     assert "Traceback" not in said
     assert children
-    assert psutil.wait_procs(children, timeout=TIMEOUT_S)[1] == []
+    wait_until(lambda: not any(is_running(child.pid) for child in children))
 
 
 def test_signal_before_it_has_begun_ends_it_as_cleanly(home: Path) -> None:
@@ -94,7 +95,7 @@ def test_signal_before_it_has_begun_ends_it_as_cleanly(home: Path) -> None:
         process.communicate(timeout=TIMEOUT_S)
 
     assert process.returncode == 0
-    assert psutil.wait_procs(children, timeout=TIMEOUT_S)[1] == []
+    wait_until(lambda: not any(is_running(child.pid) for child in children))
 
 
 def test_it_says_where_it_listens_and_how_to_mint_a_token(home: Path) -> None:

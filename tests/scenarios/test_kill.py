@@ -18,7 +18,7 @@ import pytest
 from stapes import RealtimeSessionToken
 from stapes.server.home import Home, create_home
 from stapes.store.sql import open_store
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import is_running, until
 
 
 class Killable(NamedTuple):
@@ -76,6 +76,5 @@ async def test_a_final_that_was_read_survives_kill_9(
         killable.process.send_signal(signal.SIGKILL)
         killable.process.wait()
     assert workers
-    gone, alive = psutil.wait_procs(workers, timeout=PATIENCE_S)
-    assert (len(gone), alive) == (len(workers), [])
+    await until(lambda: not any(is_running(worker.pid) for worker in workers))
     assert kept(killable, token.session_id) == [text]

@@ -29,7 +29,7 @@ from stapes.protocol.events import (
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import Ear
 from tests.engines.models import TONES
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, is_running, until
 
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 2000)
 
@@ -43,7 +43,7 @@ async def running(engine: str = "scripted", **options: Any) -> AsyncIterator[Poo
     finally:
         pids = pool.worker_pids
         await pool.close()
-        await until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+        await until(lambda: not any(is_running(pid) for pid in pids))
 
 
 class Inbox:
@@ -118,7 +118,7 @@ async def test_a_process_serves_one_stream_and_ends_with_it() -> None:
             pids += pool.busy_pids
             ear.release()
         assert len(set(pids)) == 2
-        await until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+        await until(lambda: not any(is_running(pid) for pid in pids))
 
 
 async def test_an_engine_of_many_streams_shares_a_process() -> None:

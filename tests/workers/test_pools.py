@@ -21,7 +21,7 @@ from stapes.models.shelf import InstalledModel
 from stapes.protocol.events import Event
 from stapes.workers.pools import Pools, Share
 from tests.shelf import install
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, is_running, until
 
 CATALOGUE = read_catalogue()
 POCKETSPHINX = InstalledModel(CATALOGUE["pocketsphinx"])
@@ -43,7 +43,7 @@ async def closing(pools: Pools) -> AsyncIterator[Pools]:
     finally:
         pids = pools.worker_pids
         await pools.close()
-        await until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+        await until(lambda: not any(is_running(pid) for pid in pids))
 
 
 def params(
