@@ -43,6 +43,7 @@ _ADDRESSES = (f"127.0.1.{number}" for number in count(1))
 def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with small quotas."""
     quotas = {
+        "authentication_timeout_s": 600,  # no socket is to go by itself while others are opened
         "failed_authentications_per_minute": FAILURES,
         "unauthenticated_sockets_per_address": WAITING_OF_ONE,
         "unauthenticated_sockets": WAITING_IN_ALL,

@@ -33,7 +33,7 @@ KEPT_BY_SQLITE = 2
 """Descriptors that SQLite does not close, but uses again, when their connection went while another
 one of the process held a lock."""
 
-SHORT_PINGS: dict[str, Any] = {"ping_interval_s": 0.4, "ping_timeout_s": 0.4}
+SHORT_PINGS: dict[str, Any] = {"ping_interval_s": 0.4, "ping_timeout_s": 1.5}
 MOST_MORE_MB = 24
 """An allocator's slack; what leaks a stream's audio or results in every test goes beyond."""
 
