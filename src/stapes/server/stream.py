@@ -191,7 +191,7 @@ class Pump:
                 return event
         self._ticked_at = time.monotonic()
         if self._account is not None:
-            self._account.meter(machine.audio_ms(self._session), self._session.speech_ms)
+            self._account.meter(self._session.audio_ms, self._session.speech_ms)
         return TimeElapsed()
 
     async def _take(self, event: Event) -> None:
