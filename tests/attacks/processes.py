@@ -27,8 +27,8 @@ from stapes.store.sql import open_store
 from tests.conftest import UNLIMITED
 
 SOURCES = str(Path(stapes.__file__).parents[1])
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 120
 MOST_LIVE = 4
 MOST_MINTED = 30
 PAIR_SETTINGS: dict[str, object] = {

@@ -22,7 +22,7 @@ from stapes.server.home import create_home
 from stapes.server.running import listening_socket
 from tests.waiting import is_running, wait_until
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.conftest import Served
 
 SHORT = load("short").path
 LONG = load("demo").path
-DEADLINE_S = 60
+DEADLINE_S = 120
 
 
 @pytest.fixture
