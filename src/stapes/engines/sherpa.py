@@ -25,7 +25,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from stapes.engines.model_folder import ModelFolder, read_model_folder
+from stapes.engines.model_folder import ModelFolder, read_model_folder, read_onnx_fields
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment, Turn
 from stapes.engines.tokens import Token, can_spell, join_tokens
 from stapes.errors import EngineError
@@ -217,23 +217,10 @@ def _kind_by_files(folder: ModelFolder) -> str:
         return "transducer"
     if folder.find("encoder*.onnx"):
         return "paraformer"
-    fields = _metadata(folder.file("*.onnx"))
+    fields = read_onnx_fields(folder.file("*.onnx"))
     if "frame_length_ms" in fields:
         return "t-one-ctc"
     return "zipformer2-ctc" if fields.get("model_type") == "zipformer2" else "nemo-ctc"
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-    except Exception as error:
-        raise EngineError(f"the model could not be loaded: {error}") from error
-    return dict(session.get_modelmeta().custom_metadata_map)
 
 
 def _load(folder: ModelFolder, kind: str) -> Any:

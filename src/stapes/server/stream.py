@@ -534,6 +534,7 @@ def _listener_params(params: Params) -> ListenerParams:
         hearing=hearing_params(params),
         partial_silence_ms=params.partial_silence_ms,
         final_silence_ms=params.final_silence_ms,
+        punctuates=params.punctuation == "AUTO",
     )
 
 

@@ -7,7 +7,7 @@ Of the installed models those are loaded that are the best for at least one need
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +24,7 @@ from stapes.models.catalogue import (
     choose,
     needs,
     pull_command,
+    ranked,
     read_catalogue,
     suggest,
 )
@@ -53,11 +54,20 @@ class Pools:
     """Recognisers of every model that serves, for as many streams as the cores can hear."""
 
     def __init__(
-        self, pools: Mapping[str, Pool], routes: Mapping[Need, str], catalogue: Catalogue
+        self,
+        pools: Mapping[str, Pool],
+        routes: Mapping[Need, str],
+        catalogue: Catalogue,
+        punctuators: Sequence[InstalledModel] = (),
     ) -> None:
         self._pools = pools
         self._routes = routes
         self._catalogue = catalogue
+        self._marked = {
+            need: marker.name
+            for need, name in routes.items()
+            if (marker := _marker(need, pools[name], punctuators)) is not None
+        }
 
     @classmethod
     async def start(
@@ -71,8 +81,9 @@ class Pools:
     ) -> Pools:
         """Load the best of ``models`` for each need, and keep ``warm`` workers of each ready.
 
-        A model that cannot be loaded is logged, and the next best takes its place. Raises
-        `EngineError` when nothing can be loaded. ``streams`` is as in `Pool.start`.
+        A model that cannot be loaded is logged, and the next best takes its place. Those that set
+        marks are loaded beside them. Raises `EngineError` when nothing that hears can be loaded.
+        ``streams`` is as in `Pool.start`.
         """
         opening = _Opening(models, catalogue, streams, warm, bounds)
         try:
@@ -80,7 +91,7 @@ class Pools:
         except BaseException:
             await _close(opening.pools.values())
             raise
-        pools = cls(opening.pools, routes, catalogue)
+        pools = cls(opening.pools, routes, catalogue, opening.punctuators)
         pools.log_shares()
         return pools
 
@@ -93,24 +104,36 @@ class Pools:
         streams: int | None = None,
         warm: int = 2,
         bounds: Bounds | None = None,
+        punctuators: Sequence[InstalledModel] = (),
     ) -> Pools:
-        """Load one engine, which serves all that it can. Raises `EngineError`."""
-        pool = await Pool.start(engine, model=model, streams=streams, warm=warm, bounds=bounds)
+        """Load one engine, which serves all that it can. Raises `EngineError`.
+
+        ``punctuators`` are loaded beside it, the best first.
+        """
+        pool = await Pool.start(
+            engine,
+            model=model,
+            streams=streams,
+            warm=warm,
+            bounds=bounds,
+            punctuators=_folders(punctuators),
+        )
         able = pool.capabilities
-        pools = cls({able.name: pool}, dict.fromkeys(_needs(able), able.name), read_catalogue())
+        routes = dict.fromkeys(_needs(able), able.name)
+        pools = cls({able.name: pool}, routes, read_catalogue(), punctuators)
         pools.log_shares()
         return pools
 
     @property
     def shares(self) -> list[Share]:
         """Which model serves what, by name."""
-        return [
-            Share(name, self._pools[name].engine, model_type, *_split(served))
-            for (name, model_type), served in groupby(
-                sorted(self._routes, key=self._share_order),
-                key=lambda need: (self._routes[need], need.model_type),
-            )
-        ]
+        engines = {name: pool.engine for name, pool in self._pools.items()}
+        return _shares(self._routes, engines)
+
+    @property
+    def marked(self) -> list[Share]:
+        """Which model sets the marks of what, by name."""
+        return _shares(self._marked, dict.fromkeys(self._marked.values(), "sherpa"))
 
     @property
     def limit(self) -> int:
@@ -182,18 +205,16 @@ class Pools:
 
     def log_shares(self) -> None:
         """Say which model serves what."""
-        for share in self.shares:
+        told = [("hears", share) for share in self.shares]
+        for event, share in [*told, *(("punctuates", share) for share in self.marked)]:
             log.info(
-                "hears",
+                event,
                 model=share.model,
                 engine=share.engine,
                 model_type=share.model_type,
                 domains=" ".join(share.domains),
                 languages=_listed(share.languages, " "),
             )
-
-    def _share_order(self, need: Need) -> tuple[str, Need]:
-        return self._routes[need], need
 
     def _refusal(self, need: Need) -> str:
         """Which parameter nothing fits, what is installed, and what would install it."""
@@ -234,7 +255,9 @@ class _Opening:
         bounds: Bounds | None,
     ) -> None:
         self.pools: dict[str, Pool] = {}
-        self._models = {model.name: model for model in models}
+        listed = list(models)
+        self.punctuators = rank_punctuators(listed, catalogue)
+        self._models = {model.name: model for model in listed if model.row.hears}
         self._serving = {model.name: model.row.needs for model in self._models.values()}
         self._catalogue = catalogue
         self._streams = streams
@@ -263,6 +286,9 @@ class _Opening:
                 streams=self._streams,
                 warm=self._warm,
                 bounds=self._bounds,
+                punctuators=_folders(
+                    each for each in self.punctuators if each.row.needs & model.row.needs
+                ),
             )
         except (EngineError, OSError) as error:
             log.error("model cannot be loaded", model=name, cause=str(error))
@@ -270,6 +296,40 @@ class _Opening:
         else:
             self.pools[name] = pool
             self._serving[name] &= _needs(pool.capabilities)
+
+
+def rank_punctuators(
+    models: Iterable[InstalledModel], catalogue: Catalogue
+) -> list[InstalledModel]:
+    """Those of ``models`` that set marks, the better ones first."""
+    found = {model.name: model for model in models if not model.row.hears}
+    return [found[name] for name in ranked(found, catalogue)]
+
+
+def _marker(need: Need, pool: Pool, punctuators: Iterable[InstalledModel]) -> InstalledModel | None:
+    """What sets the marks where a stream needs this; None where the engine or nothing does."""
+    if pool.capabilities.punctuation:
+        return None
+    loaded = (each for each in punctuators if each.name in pool.punctuators)
+    return next((each for each in loaded if need in each.row.needs), None)
+
+
+def _folders(models: Iterable[InstalledModel]) -> list[Path]:
+    return [model.folder for model in models if model.folder is not None]
+
+
+def _shares(routes: Mapping[Need, str], engines: Mapping[str, str]) -> list[Share]:
+    """The needs that each model serves, together."""
+
+    def order(need: Need) -> tuple[str, Need]:
+        return routes[need], need
+
+    return [
+        Share(name, engines[name], model_type, *_split(served))
+        for (name, model_type), served in groupby(
+            sorted(routes, key=order), key=lambda need: (routes[need], need.model_type)
+        )
+    ]
 
 
 async def _close(pools: Iterable[Pool]) -> None:
