@@ -7,3 +7,6 @@ DIGITS = Path(__file__).parents[1] / "fixtures" / "digits"
 
 TONES = Path(__file__).parents[1] / "fixtures" / "tones"
 """A low and a high tone at 16 kHz, by a transducer: ``tools/make_tone_model.py``."""
+
+PUNCTUATION = Path(__file__).parents[1] / "fixtures" / "punctuation"
+"""Two models that set marks: ``tools/make_punctuation_models.py``."""

@@ -72,7 +72,7 @@ class SherpaPunctuator:
         written = write_as(words, text)
         if written is None:
             return tuple(words)
-        return written if self._sets_capitals else _with_capitals(written)
+        return written if self._sets_capitals else _with_capitals(words, written)
 
 
 def write_as(words: Sequence[Word], text: str) -> tuple[Word, ...] | None:
@@ -111,15 +111,15 @@ def _marks(text: str, at: int, *, is_narrow: bool) -> tuple[str, int]:
     return marks, at
 
 
-def _with_capitals(words: Sequence[Word]) -> tuple[Word, ...]:
-    """A capital at the begin of each sentence."""
-    written: list[Word] = []
+def _with_capitals(words: Sequence[Word], written: Sequence[Word]) -> tuple[Word, ...]:
+    """A capital at the begin, and behind each mark that was set at the end of a sentence."""
+    shown: list[Word] = []
     begins = True
-    for word in words:
-        text = word.text[:1].upper() + word.text[1:] if begins else word.text
-        written.append(replace(word, text=text))
-        begins = text[-1:] in _ENDS
-    return tuple(written)
+    for word, marked in zip(words, written, strict=True):
+        text = marked.text[:1].upper() + marked.text[1:] if begins else marked.text
+        shown.append(replace(marked, text=text))
+        begins = len(marked.text) > len(word.text) and marked.text[-1] in _ENDS
+    return tuple(shown)
 
 
 def _load_edge(folder: ModelFolder) -> Callable[[str], str]:

@@ -19,6 +19,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from stapes.engines.hearing import ListenerParams
+from stapes.engines.port import HearingParams
 from stapes.errors import (
     ApiError,
     GoingAwayError,
@@ -77,7 +78,6 @@ from stapes.server.accounting import (
     ENCODING_NAMES,
     StreamAccount,
     described,
-    hearing_params,
     open_account,
     unrecordable,
 )
@@ -85,6 +85,7 @@ from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment
 from stapes.server.live import PING_TIMEOUT_S
 from stapes.server.outbox import Message, Outbox
+from stapes.server.phrases import hearing_for
 from stapes.server.resuming import Continued, Wish, parse_wish, take_over
 from stapes.server.transport import FAREWELL, PING
 from stapes.settings import Settings
@@ -459,10 +460,10 @@ class Pump:
         account = None
         try:
             self._check_limits(params)
+            pool, home = self._deployment.pool, self._deployment.home
+            hearing = await hearing_for(pool, home.path, params)
             account = await self._open_account(self._grant, params)
-            self._ear = await self._deployment.pool.take(
-                _listener_params(params), self._post, checkpoint
-            )
+            self._ear = await pool.take(_listener_params(params, hearing), self._post, checkpoint)
         except ApiError as error:
             log.info("no recogniser", session=self._session.session_id, cause=str(error))
             if account is not None:
@@ -528,10 +529,10 @@ def _ms(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * 1000)
 
 
-def _listener_params(params: Params) -> ListenerParams:
+def _listener_params(params: Params, hearing: HearingParams) -> ListenerParams:
     return ListenerParams(
         encoding=ENCODING_NAMES[params.encoding],
-        hearing=hearing_params(params),
+        hearing=hearing,
         partial_silence_ms=params.partial_silence_ms,
         final_silence_ms=params.final_silence_ms,
         punctuates=params.punctuation == "AUTO",

@@ -178,6 +178,13 @@ class Pools:
         except KeyError:
             raise InvalidParameterError(self._refusal(need)) from None
 
+    def takes_phrases(self, hearing: HearingParams) -> bool:
+        """Whether the model that serves a stream can be told what to hear rather.
+
+        Raises `InvalidParameterError`, as `model_for` does.
+        """
+        return self._pools[self.model_for(hearing)].capabilities.bias_phrases
+
     async def take(
         self, params: ListenerParams, post: Post, checkpoint: Checkpoint | None = None
     ) -> Ear:
