@@ -101,7 +101,7 @@ def test_entities_that_are_none(folder: Path, entities: object) -> None:
 def test_bounds(folder: Path) -> None:
     """Of lists, and of phrases in all."""
     full, names = {"customizationAlias": "full"}, {"customizationAlias": "names"}
-    with pytest.raises(InvalidParameterError, match="more than 1,000 phrases"):
+    with pytest.raises(InvalidParameterError, match="more than 500 phrases"):
         read(folder, full, names)
     assert len(read(folder, full, names, ignores=True)) == MOST_PHRASES
     with pytest.raises(InvalidParameterError, match=f"at most {MOST_LISTS} lists"):

@@ -177,7 +177,7 @@ PARAMETERS = (
         _choice(*_PUNCTUATION),
         allowed=_PUNCTUATION,
         default="NONE",
-        help="what adds marks to the engine's own: nothing, spoken marks, or simple rules",
+        help="what adds marks to the engine's own: nothing, spoken marks, or a model and rules",
     ),
     Parameter(
         "customizations",

@@ -27,8 +27,8 @@ FOLDER = "customizations"
 MOST_LISTS = 8
 """That a stream may select."""
 
-MOST_PHRASES = 1000
-"""In the lists of a stream, in all."""
+MOST_PHRASES = 500
+"""In the lists of a stream, in all: a recogniser takes them in anew for every segment of speech."""
 
 LONGEST_PHRASE = 100
 """Characters."""
@@ -58,8 +58,8 @@ async def hearing_for(pools: Pools, home: Path, params: Params) -> HearingParams
             return hearing
         raise InvalidParameterError(
             f"customizations cannot be used: the model {pools.model_for(hearing)} takes no "
-            "phrases. Leave them out, set shouldIgnoreInvalidCustomizations=true, or have a "
-            "transducer with a bpe.vocab installed on the server."
+            "phrases. Leave them out, set shouldIgnoreInvalidCustomizations=true, or have a model "
+            "that does serve, such as zipformer-en-phrases."
         )
     folder = home / FOLDER
     phrases = await asyncio.to_thread(
@@ -82,7 +82,7 @@ def read_phrases(
             alias = _checked(name, number)
             phrases = found | dict.fromkeys(read_list(folder, alias))
             if len(phrases) > MOST_PHRASES:
-                raise _invalid(alias, f"with it there are more than {MOST_PHRASES:,} phrases")
+                raise _invalid(alias, f"with it there are more than {MOST_PHRASES} phrases")
             found = phrases
         except InvalidParameterError:
             if not ignores_invalid:
