@@ -19,7 +19,8 @@ from stapes.errors import EngineError, InvalidParameterError, ServiceUnavailable
 from stapes.models.catalogue import Catalogue, read_catalogue
 from stapes.models.shelf import RECORD, InstalledModel, read_record
 from stapes.protocol.events import Event
-from stapes.workers.pools import Pools, Share
+from stapes.workers.pools import Pools
+from stapes.workers.shares import Share
 from tests.engines.models import PUNCTUATION
 from tests.shelf import install
 

@@ -15,7 +15,7 @@ from stapes.errors import StoreError
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import headers, refusals
 from stapes.tokens.keys import jwks
-from stapes.workers.pools import Share
+from stapes.workers.shares import Share
 
 router = APIRouter()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -32,22 +31,10 @@ from stapes.models.shelf import InstalledModel
 from stapes.protocol.events import Checkpoint
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import Ear, Post
+from stapes.workers.shares import Share, listed, share_out, split
 from stapes.workers.watching import Bounds
 
 log = structlog.get_logger("stapes.workers")
-
-MOST_LANGUAGES_NAMED = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one model serves: every language in every domain."""
-
-    model: str
-    engine: str
-    model_type: str
-    domains: tuple[str, ...]
-    languages: tuple[str, ...]
 
 
 class Pools:
@@ -128,12 +115,12 @@ class Pools:
     def shares(self) -> list[Share]:
         """Which model serves what, by name."""
         engines = {name: pool.engine for name, pool in self._pools.items()}
-        return _shares(self._routes, engines)
+        return share_out(self._routes, engines)
 
     @property
     def marked(self) -> list[Share]:
         """Which model sets the marks of what, by name."""
-        return _shares(self._marked, dict.fromkeys(self._marked.values(), "sherpa"))
+        return share_out(self._marked, dict.fromkeys(self._marked.values(), "sherpa"))
 
     @property
     def limit(self) -> int:
@@ -220,7 +207,7 @@ class Pools:
                 engine=share.engine,
                 model_type=share.model_type,
                 domains=" ".join(share.domains),
-                languages=_listed(share.languages, " "),
+                languages=listed(share.languages, " "),
             )
 
     def _refusal(self, need: Need) -> str:
@@ -242,10 +229,10 @@ class Pools:
         by_type = groupby(sorted(self._routes), key=lambda need: need.model_type)
         parts = []
         for model_type, served in by_type:
-            domains, languages = _split(served)
+            domains, languages = split(served)
             parts.append(
                 f"modelType {model_type}, modelDomain {', '.join(domains)}, "
-                f"languageCode {_listed(languages, ', ')}"
+                f"languageCode {listed(languages, ', ')}"
             )
         return f"Installed: {'; '.join(parts)}"
 
@@ -262,9 +249,9 @@ class _Opening:
         bounds: Bounds | None,
     ) -> None:
         self.pools: dict[str, Pool] = {}
-        listed = list(models)
-        self.punctuators = rank_punctuators(listed, catalogue)
-        self._models = {model.name: model for model in listed if model.row.hears}
+        given = list(models)
+        self.punctuators = rank_punctuators(given, catalogue)
+        self._models = {model.name: model for model in given if model.row.hears}
         self._serving = {model.name: model.row.needs for model in self._models.values()}
         self._catalogue = catalogue
         self._streams = streams
@@ -325,36 +312,9 @@ def _folders(models: Iterable[InstalledModel]) -> list[Path]:
     return [model.folder for model in models if model.folder is not None]
 
 
-def _shares(routes: Mapping[Need, str], engines: Mapping[str, str]) -> list[Share]:
-    """The needs that each model serves, together."""
-
-    def order(need: Need) -> tuple[str, Need]:
-        return routes[need], need
-
-    return [
-        Share(name, engines[name], model_type, *_split(served))
-        for (name, model_type), served in groupby(
-            sorted(routes, key=order), key=lambda need: (routes[need], need.model_type)
-        )
-    ]
-
-
 async def _close(pools: Iterable[Pool]) -> None:
     await asyncio.gather(*(pool.close() for pool in pools))
 
 
 def _needs(able: Capabilities) -> frozenset[Need]:
     return needs(able.model_type, able.model_domains, able.languages)
-
-
-def _split(served: Iterable[Need]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The domains and the languages of the needs that are served."""
-    listed = list(served)
-    domains, languages = ({need.domain for need in listed}, {need.language for need in listed})
-    return tuple(sorted(domains)), tuple(sorted(languages))
-
-
-def _listed(languages: tuple[str, ...], separator: str) -> str:
-    shown = separator.join(languages[:MOST_LANGUAGES_NAMED])
-    more = len(languages) - MOST_LANGUAGES_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
