@@ -38,7 +38,10 @@ class Settings(BaseSettings):
         None,
         description="the one engine that hears; default: that of the best installed models",
     )
-    model: Path | None = Field(None, description="folder of the model that the engine loads")
+    model: Path | None = Field(
+        None,
+        description="the one installed model that hears; with `engine`, the folder that it loads",
+    )
     models_folder: Path | None = Field(
         None, description="folder of installed models; default: `models` in the home"
     )

@@ -167,3 +167,18 @@ def test_port_in_use_is_one_line(home: Path) -> None:
 def test_unknown_engine_is_one_line(home: Path) -> None:
     """And exit code 1."""
     assert "unheard-of" in failed(home, "--port", "0", "--engine", "unheard-of")
+
+
+def test_unknown_model_is_one_line_that_names_what_is_installed(home: Path) -> None:
+    """And exit code 1."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stapes", "serve", "--home", str(home), "--model", "unheard-of"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("Error: no model 'unheard-of' that hears is installed; there are: ")
+    assert said.endswith("pocketsphinx")

@@ -116,7 +116,17 @@ def _peer() -> Any:
 @pytest.fixture(scope="session")
 def speech() -> bytes:
     """Bundled speech of some three seconds, 16 kHz s16le."""
-    with wave.open(str(samples.load("short").path)) as file:
+    return _frames("short")
+
+
+@pytest.fixture(scope="session")
+def digits() -> bytes:
+    """Bundled digits, 16 kHz s16le."""
+    return _frames("digits")
+
+
+def _frames(name: str) -> bytes:
+    with wave.open(str(samples.load(name).path)) as file:
         frames: bytes = file.readframes(file.getnframes())
         return frames
 

@@ -34,12 +34,12 @@ from stapes.workers.links import Line, Link
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import MOST_KEPT_BYTES, Ear, Log
 from stapes.workers.watching import Bounds, resident_bytes
-from tests.engines.models import DIGITS
+from tests.engines.models import DIGITS, PUNCTUATION
 from tests.waiting import is_running, until
 from tests.workers.test_pool import Inbox, is_answer, running
 
-PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 400)
-MODELS = {"sherpa": DIGITS}
+PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 400, punctuates=True)
+MODELS = {"sherpa": {"model": DIGITS, "punctuators": [PUNCTUATION / "edge"]}}
 CHUNK_BYTES = 3200
 POISONED = POISON * 2
 
@@ -104,7 +104,7 @@ def _lines(link: Link) -> list[Line]:
 
 
 def model(engine: str) -> dict[str, Any]:
-    return {"model": MODELS[engine]} if engine in MODELS else {}
+    return MODELS.get(engine, {})
 
 
 @pytest.mark.parametrize("engine", ["scripted", "pocketsphinx", "sherpa"])
@@ -115,6 +115,8 @@ async def test_a_killed_worker_is_not_noticed(engine: str) -> None:
     async with running(engine, streams=4, warm=1, **model(engine)) as pool:
         expected = await undisturbed(pool, audio)
         assert len(finals(expected)) > 1
+        texts = [word.text for final in finals(expected) for word in final.words]
+        assert any("," in text for text in texts) == (engine == "sherpa")  # it has marks, too
         for _ in range(2 if engine == "pocketsphinx" else 6):
             inbox = Inbox()
             ear = await pool.take(PARAMS, inbox.post)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,14 @@ def serve(
         str | None,
         typer.Option(help="The one engine that hears.", show_default="the best installed models"),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="The one installed model that hears; with --engine, the folder it loads.",
+            metavar="NAME",
+            show_default="the best for each language",
+        ),
+    ] = None,
     streams: Annotated[
         int | None, typer.Option(help="Concurrent streams.", show_default="from the cores")
     ] = None,
@@ -39,12 +48,19 @@ def serve(
 
     - stapes serve
     - stapes serve --home /srv/stapes --port 9000
+    - stapes serve --model zipformer-en
     """
     from stapes.server import logs, running
     from stapes.settings import load
 
     settings = load(
-        home=home, host=host, port=port, engine=engine, streams=streams, log_level=log_level
+        home=home,
+        host=host,
+        port=port,
+        engine=engine,
+        model=model,
+        streams=streams,
+        log_level=log_level,
     )
     logs.configure(settings.log_level)
     running.serve(settings, _announce)

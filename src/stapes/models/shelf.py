@@ -69,6 +69,18 @@ def read_shelf(folder: Path, catalogue: Catalogue) -> Shelf:
     return Shelf(models, tuple(faults))
 
 
+def only(name: str, shelf: Shelf) -> list[InstalledModel]:
+    """The one model of this name that hears, and those that set marks in what it hears.
+
+    Raises `ModelError`, which names what is installed, when it is not.
+    """
+    hearing = sorted(each.name for each in shelf.models.values() if each.row.hears)
+    if name not in hearing:
+        installed = ", ".join(hearing)
+        raise ModelError(f"no model {name!r} that hears is installed; there are: {installed}")
+    return [each for each in shelf.models.values() if each.name == name or not each.row.hears]
+
+
 def read_record(folder: Path) -> Model:
     """What was written of the model in ``folder`` when it was pulled. Raises `ModelError`."""
     path = folder / RECORD
