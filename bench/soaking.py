@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from random import Random
 
 import numpy as np
@@ -29,7 +30,9 @@ THRESHOLD_MS = 500
 PARAMETERS = {"finalSilenceThresholdInMs": str(THRESHOLD_MS)}
 FAULTS = ("cut", "stall", "kill", "fragment")
 FAULT_EVERY_S = 10.0
-STALL_S = 1.0
+STALL_S = 0.5
+"""Without audio for a second a server ends the utterance: the words may then be others."""
+
 LOOK_EVERY_S = 5.0
 TELL_EVERY_S = 60.0
 MOST_GROWTH = 0.02
@@ -39,7 +42,7 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Resident memory at a moment, MB; ``all_mb`` is with the workers, shared pages counted once."""
+    """Memory at a moment, MB; ``all_mb`` is with the workers, and shared pages count once."""
 
     at_s: float
     server_mb: float
@@ -126,7 +129,8 @@ class Soak:
             self.sessions.append(Session(begin_s, self.elapsed_s, late_ms))
             self.missed += found.missed
             if (text := text_of(shown)) != self.expected:
-                self.wrong.append(f"{self._span(begin_s)}: heard {text!r}")
+                differing = _differing(self.expected.split(), text.split())
+                self.wrong.append(f"{self._span(begin_s)}: {differing}")
 
     def _span(self, begin_s: float) -> str:
         return f"session of {begin_s:.1f} to {self.elapsed_s:.1f} s"
@@ -191,6 +195,16 @@ class Soak:
         found = [each for each in self.seen if after_s <= each.at_s < before_s]
         names = ("at_s", "server_mb", "template_mb", "all_mb")
         return Seen(*(statistics.median(getattr(each, name) for each in found) for name in names))
+
+
+def _differing(expected: list[str], heard: list[str]) -> str:
+    """Where the words part."""
+    changes = SequenceMatcher(None, expected, heard, autojunk=False).get_opcodes()
+    return "; ".join(
+        f"{' '.join(heard[b1:b2])!r} in place of {' '.join(expected[a1:a2])!r} at word {a1 + 1}"
+        for change, a1, a2, b1, b2 in changes
+        if change != "equal"
+    )
 
 
 def p95(values: Sequence[float]) -> float:

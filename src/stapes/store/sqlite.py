@@ -19,7 +19,7 @@ PRAGMAS = (
     # commits, and never the file.
     "PRAGMA synchronous = NORMAL",
     "PRAGMA foreign_keys = ON",
-    "PRAGMA cache_size = -2048",
+    "PRAGMA cache_size = -16384",
     "PRAGMA wal_autocheckpoint = 4000",
 )
 
