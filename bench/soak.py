@@ -2,8 +2,8 @@
 
 ``scripts/bench soak [--minutes N] [--streams N] [--engine NAME] [--seed N] [--json]``. First it is
 measured how many streams the machine serves, as ``stapes bench capacity`` does it; 80 % of them
-then play the bundled samples as spoken, one session after another, and every 10 s something
-happens: all sockets are reset, a connection stalls, a worker is killed, or a connection comes in
+then play the bundled samples of one sentence as spoken, one session after another, and every 10 s
+something happens: a connection is reset or stalls, a worker is killed, or a connection comes in
 small pieces. Every session has to hear the words of an undisturbed one.
 
 The clock begins when every stream has. Memory is that of the first minute behind the first tenth of
@@ -26,12 +26,15 @@ from bench.instances import Instance, instances
 from bench.soaking import PARAMETERS, THRESHOLD_MS, Soak, soak_report
 from stapes.cli.bench_reports import AFTER_MS
 from stapes.client.profile import Profile, Server
+from stapes.errors import MeasuringError
 from stapes.measuring.capacity import Step, climb
-from stapes.measuring.clips import bundled
+from stapes.measuring.clips import RATE_HZ, bundled
 from stapes.measuring.playing import Script, play, script, text_of
 from tests.faults.proxy import proxy
 
 LOAD = 0.8
+LONGEST_S = 5
+TIMES = 3
 UNREACHABLE_STREAMS = "1000"
 
 
@@ -50,18 +53,26 @@ def run(arguments: Sequence[str]) -> Report:
 
 async def _run(server: Instance, profile: Profile, asked: argparse.Namespace) -> Report:
     console = Console(stderr=True)
-    played = script([clip.pcm() for clip in bundled()], THRESHOLD_MS + AFTER_MS)
+    played = _script()
     directly = Server(server.url, profile, profile.compartment)
     expected = text_of(await play(directly, played.pcm, PARAMETERS))
     assert expected, "nothing was heard"
     steps = [] if asked.streams else await _climb(directly, played, console)
     capacity = max((each.streams for each in steps if each.kept_up), default=0)
+    if steps and not capacity:
+        raise MeasuringError("not even one stream is heard in time here")
     streams = asked.streams or max(1, int(LOAD * capacity))
     async with proxy(server.url) as way:
         reached = Server(way.url, profile, profile.compartment)
         soak = Soak(server, reached, way, played, expected, asked.minutes * 60, asked.seed)
         await soak.run(streams, console)
     return soak_report(soak, streams, steps)
+
+
+def _script() -> Script:
+    """Short sentences, so that there are many finals."""
+    short = [pcm for pcm in (clip.pcm() for clip in bundled()) if len(pcm) < LONGEST_S * RATE_HZ]
+    return script(short * TIMES, THRESHOLD_MS + AFTER_MS)
 
 
 async def _climb(server: Server, played: Script, console: Console) -> list[Step]:

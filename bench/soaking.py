@@ -145,7 +145,8 @@ class Soak:
             await asyncio.sleep((number + 1) * FAULT_EVERY_S - self.elapsed_s)
 
     def _cut(self) -> None:
-        self.way.cut_all()
+        """A connection is reset: each stream has its turn."""
+        self.way.cut_oldest()
 
     def _stall(self) -> None:
         """The next connection stalls somewhere, in one direction or the other."""

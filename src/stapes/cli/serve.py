@@ -14,6 +14,9 @@ from stapes.client.urls import is_loopback
 if TYPE_CHECKING:
     from stapes.server.running import Running
 
+COLLECT_AFTER = (700, 2, 0)
+"""Objects, youngest and middle collections: every few sessions, all are looked at."""
+
 
 def serve(
     *,
@@ -59,13 +62,14 @@ def _begin(running: Running) -> None:
 
 
 def _spare_what_is_loaded() -> None:
-    """Have the collector look at what sessions leave behind, and not at every module each time.
+    """Have the collector look at what sessions leave behind, soon, and at no module ever again.
 
-    It would look at all of that only when a quarter as much had come anew: until then the garbage
-    of hundreds of sessions would stay, and then all of them would wait for it.
+    A session leaves objects that refer to each other. With all that is loaded among what has to be
+    looked at, the collector would come to them once in hundreds of sessions, and all would wait.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _announce(running: Running) -> None:
