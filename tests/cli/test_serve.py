@@ -166,3 +166,30 @@ def test_port_in_use_is_one_line(home: Path) -> None:
 def test_unknown_engine_is_one_line(home: Path) -> None:
     """And exit code 1."""
     assert "unheard-of" in failed(home, "--port", "0", "--engine", "unheard-of")
+
+
+def test_what_sessions_leave_is_collected_soon() -> None:
+    """Of 400 that refer to themselves never more than a few wait, though everything the server needs is loaded."""
+    program = """
+import weakref
+from collections import deque
+import stapes.server.running
+from stapes.cli.serve import _spare_what_is_loaded
+
+class Session:
+    def __init__(self):
+        self.itself = self
+        self.parts = [[] for _ in range(300)]
+
+_spare_what_is_loaded()
+live, known, most = deque(maxlen=5), weakref.WeakSet(), 0
+for _ in range(400):
+    live.append(Session())
+    known.add(live[-1])
+    most = max(most, len(known))
+print(most)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 30

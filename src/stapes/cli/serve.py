@@ -69,6 +69,7 @@ def _spare_what_is_loaded() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.collect()  # it counts anew how much there is, and is due when a quarter as much has come
     gc.set_threshold(*COLLECT_AFTER)
 
 
