@@ -181,10 +181,11 @@ class Soak:
             console.print(
                 f"{self.elapsed_s / 60:.1f} min: {len(self.sessions)} sessions, "
                 f"{sum(self.faults.values())} faults, p95 of the last {len(finals)} finals "
-                f"{p95(finals):.0f} ms, server {self.seen[-1].server_mb if self.seen else 0:.1f} MB"
+                f"{p95(finals):.0f} ms, server {self.seen[-1].server_mb if self.seen else 0:.1f} MB",
+                soft_wrap=True,
             )
             for each in self.wrong[-3:]:
-                console.print(each, markup=False, highlight=False)
+                console.print(each, markup=False, highlight=False, soft_wrap=True)
 
     def late_ms(self, after_s: float, before_s: float) -> list[float]:
         """How late the finals came of the sessions whose middle lies there."""

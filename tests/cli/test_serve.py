@@ -169,7 +169,7 @@ def test_unknown_engine_is_one_line(home: Path) -> None:
 
 
 def test_what_sessions_leave_is_collected_soon() -> None:
-    """Of 400 that refer to themselves never more than a few wait, though everything the server needs is loaded."""
+    """Of 400 that refer to themselves a few wait, though all that a server needs is loaded."""
     program = """
 import weakref
 from collections import deque
