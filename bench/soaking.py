@@ -178,10 +178,11 @@ class Soak:
         while True:
             await asyncio.sleep(TELL_EVERY_S)
             finals = self.late_ms(self.elapsed_s - 2 * TELL_EVERY_S, self.elapsed_s)
+            server_mb = self.seen[-1].server_mb if self.seen else 0.0
             console.print(
                 f"{self.elapsed_s / 60:.1f} min: {len(self.sessions)} sessions, "
                 f"{sum(self.faults.values())} faults, p95 of the last {len(finals)} finals "
-                f"{p95(finals):.0f} ms, server {self.seen[-1].server_mb if self.seen else 0:.1f} MB",
+                f"{p95(finals):.0f} ms, server {server_mb:.1f} MB",
                 soft_wrap=True,
             )
             for each in self.wrong[-3:]:
