@@ -23,6 +23,7 @@ FRAME = {
     "harness",
     "instances",
     "socket_peer",
+    "soaking",
     "socket_script",
     "token_peer",
 }

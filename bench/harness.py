@@ -8,7 +8,6 @@ since recognisers live in processes of their own.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+from stapes.workers.cores import cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def publish(report: Report, *, as_json: bool, console: Console) -> int:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "python": platform.python_version()}
+    return {"cpu": _cpu_model(), "cores": cores(), "python": platform.python_version()}
 
 
 def median(measure: Callable[[], float], *, runs: int = 3) -> float:
@@ -115,7 +116,12 @@ def _cpu_times_s(process: psutil.Process) -> float:
 
 
 def _pss_kb(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        if not psutil.pid_exists(pid):  # it ended since it was listed
+            return 0
+        raise
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 

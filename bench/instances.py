@@ -23,6 +23,9 @@ from stapes.server.home import create_home
 
 START_TIMEOUT_S = 60
 POLL_S = 0.05
+WARM_WORKERS = 2
+"""Processes that wait for a stream: the setting `warm_workers`, as it is by default."""
+
 UNLIMITED = {
     "STAPES_LIVE_SESSIONS_PER_TENANCY": "0",
     "STAPES_TOKENS_PER_MINUTE_PER_USER": "0",

@@ -30,10 +30,13 @@ import numpy as np
 import oci
 from oci.ai_speech.models import RealtimeParameters
 from oci_ai_speech_realtime import RealtimeSpeechClient, RealtimeSpeechClientListener
+from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from bench.harness import Bar, Report
 from stapes.measuring.clips import bundled
+from stapes.server import logs
 from tests.conftest import Served, running_server
 
 CHUNK_BYTES = 3072
@@ -103,6 +106,7 @@ def run(arguments: Sequence[str]) -> Report:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
+    logs.configure("critical")  # that workers end is what this is about
     random = Random(asked.seed)
     began = time.monotonic()
     figures: dict[str, Any] = {"seed": asked.seed}
@@ -143,7 +147,7 @@ def _play_all(engine: str, count: int, lanes: int, random: Random) -> Outcome:
     outcome = Outcome()
     with ExitStack() as stack:
         servers = [stack.enter_context(_server(engine)) for _ in range(lanes)]
-        asyncio.run(_play_lanes(servers, moments, outcome))
+        asyncio.run(_play_lanes(servers, moments, outcome, engine))
     return outcome
 
 
@@ -156,23 +160,29 @@ def _server(engine: str) -> Iterator[Served]:
         yield server
 
 
-async def _play_lanes(servers: list[Served], moments: list[float], outcome: Outcome) -> None:
+async def _play_lanes(
+    servers: list[Served], moments: list[float], outcome: Outcome, engine: str
+) -> None:
     clips = [clip.pcm() for clip in bundled()]
     speech = np.concatenate([part for clip in clips for part in (clip, PAUSE)]).tobytes()
     expected = (await _play(servers[0], speech, None, outcome)).finals
     waiting = deque(enumerate(moments))
+    progress = Progress(console=Console(stderr=True))
+    task = progress.add_task(engine, total=len(moments))
 
     async def lane(server: Served) -> None:
         while waiting:
             number, moment = waiting.popleft()
             session = await _play(server, speech, moment, outcome)
+            progress.advance(task)
             if session.finals == expected and expected and not session.errors:
                 outcome.equal += 1
                 continue
             said = [text for text, _ in session.finals]
             outcome.differing.append(f"{number} at {moment:.3f}: {said} {session.errors}")
 
-    await asyncio.gather(*map(lane, servers))
+    with progress:
+        await asyncio.gather(*map(lane, servers))
 
 
 async def _play(server: Served, speech: bytes, moment: float | None, outcome: Outcome) -> Session:

@@ -182,3 +182,30 @@ def test_unknown_model_is_one_line_that_names_what_is_installed(home: Path) -> N
     (said,) = done.stderr.splitlines()
     assert said.startswith("Error: no model 'unheard-of' that hears is installed; there are: ")
     assert said.endswith("pocketsphinx")
+
+
+def test_what_sessions_leave_is_collected_soon() -> None:
+    """Of 400 that refer to themselves a few wait, though all that a server needs is loaded."""
+    program = """
+import weakref
+from collections import deque
+import stapes.server.running
+from stapes.cli.serve import _spare_what_is_loaded
+
+class Session:
+    def __init__(self):
+        self.itself = self
+        self.parts = [[] for _ in range(300)]
+
+_spare_what_is_loaded()
+live, known, most = deque(maxlen=5), weakref.WeakSet(), 0
+for _ in range(400):
+    live.append(Session())
+    known.add(live[-1])
+    most = max(most, len(known))
+print(most)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 30

@@ -63,6 +63,11 @@ class Proxy:
         for writers in self._open.values():
             _reset(*writers)
 
+    def cut_oldest(self) -> None:
+        """Reset the connection that was opened before all others."""
+        for writers in list(self._open.values())[:1]:
+            _reset(*writers)
+
     def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, in a task of its own."""
         self.connections += 1

@@ -26,6 +26,7 @@ from stapes.protocol.events import (
     PartialArrived,
     UtteranceArrived,
 )
+from stapes.workers.cores import cores
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import Ear
 from tests.engines.models import TONES
@@ -170,8 +171,7 @@ async def test_an_engine_that_does_not_exist_is_an_error() -> None:
 async def test_the_default_limit_comes_from_the_cores() -> None:
     """Cores over the engine's real-time factor."""
     async with running() as pool:
-        cores = os.cpu_count() or 1
-        assert pool.limit == int(cores / pool.capabilities.real_time_factor)
+        assert pool.limit == int(cores() / pool.capabilities.real_time_factor)
 
 
 async def test_workers_do_not_have_the_master_key(monkeypatch: pytest.MonkeyPatch) -> None:

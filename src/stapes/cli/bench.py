@@ -135,8 +135,8 @@ def capacity(
     """Find how many streams a core hears in real time.
 
     More and more streams play all clips at once, until the 95th percentile of the finals lies more
-    than 300 ms beyond the threshold. Ctrl-C ends it, and what was found is printed. This process
-    plays the streams: its own work is part of what the machine does.
+    than 300 ms beyond the threshold, twice. Ctrl-C ends it, and what was found is printed. This
+    process plays the streams: its own work is part of what the machine does.
 
     For example:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from stapes.measuring.delays import Delays, as_figures, delays, joined
 from stapes.measuring.direct import hear
 from stapes.measuring.playing import play, script, text_of
 from stapes.measuring.scoring import Scored, WordErrorRate, score, word_error_rate, worst
+from stapes.workers.cores import cores
 
 AFTER_MS = 1500
 """Silence after each clip beyond the threshold, so that a late final is still seen."""
@@ -124,20 +124,19 @@ def measure_capacity(
     except KeyboardInterrupt:
         console.print("interrupted; this is what was found:")
     kept = max((step.streams for step in steps if step.kept_up), default=0)
-    cores = os.cpu_count() or 1
     figures = {
         "machine": machine(),
         "final_silence_ms": threshold_ms,
         "latest_ms": LATEST_MS,
         "steps": [_step_as_json(step) for step in steps],
         "streams": kept,
-        "streams_per_core": round(kept / cores, 2),
+        "streams_per_core": round(kept / cores(), 2),
         "limit_found": bool(steps) and not steps[-1].kept_up,
     }
     return Measured(
         figures,
-        [_steps_table(steps, kept, cores)],
-        lambda path: plots.draw_capacity(path, steps, f"{kept} streams on {cores} cores"),
+        [_steps_table(steps, kept)],
+        lambda path: plots.draw_capacity(path, steps, f"{kept} streams on {cores()} cores"),
     )
 
 
@@ -145,7 +144,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     return {
         "system": platform.platform(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "python": platform.python_version(),
     }
 
@@ -199,7 +198,7 @@ def _worst_table(scored: Sequence[Scored]) -> Table:
     return table
 
 
-def _steps_table(steps: Sequence[Step], kept: int, cores: int) -> Table:
+def _steps_table(steps: Sequence[Step], kept: int) -> Table:
     table = Table("streams", "p50", "p95", "p99", "kept up")
     for step in steps:
         figures = as_figures(step.delays)["final_beyond_threshold_ms"]
@@ -207,7 +206,7 @@ def _steps_table(steps: Sequence[Step], kept: int, cores: int) -> Table:
         reason = step.problem or ("yes" if step.kept_up else "NO")
         table.add_row(str(step.streams), *(_whole(value) for value in figures.values()), reason)
     table.title = "finals beyond the threshold, ms"
-    table.caption = f"{kept} streams in real time on {cores} cores: {kept / cores:.2f} a core"
+    table.caption = f"{kept} streams in real time on {cores()} cores: {kept / cores():.2f} a core"
     return table
 
 

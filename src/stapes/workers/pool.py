@@ -13,7 +13,6 @@ taken for it.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from stapes.engines.hearing import ListenerParams
 from stapes.engines.port import Capabilities
 from stapes.errors import EngineError, ServiceUnavailableError
 from stapes.protocol.events import Checkpoint
+from stapes.workers.cores import cores
 from stapes.workers.links import Line, Link, Owner
 from stapes.workers.replaying import Ear, Post
 from stapes.workers.spawning import Template
@@ -60,7 +60,7 @@ class Pool:
         self._warm = warm
         self._bounds = bounds or Bounds()
         self.is_closed = False
-        self.replays = asyncio.Semaphore(os.cpu_count() or 1)
+        self.replays = asyncio.Semaphore(cores())
         self._capabilities: Capabilities | None = None
         self._template: Template | None = None
         self._idle: deque[Link] = deque()
@@ -112,7 +112,7 @@ class Pool:
         """How many streams may be open at a time."""
         if self._streams is not None:
             return self._streams
-        return max(1, int((os.cpu_count() or 1) / self.capabilities.real_time_factor))
+        return max(1, int(cores() / self.capabilities.real_time_factor))
 
     @property
     def worker_pids(self) -> list[int]:
