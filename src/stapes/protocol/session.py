@@ -58,6 +58,7 @@ from stapes.protocol.events import (
     Resumed,
     ResumeReading,
     SaveFinal,
+    SavePoint,
     Send,
     StopRequested,
     TakeRecogniser,
@@ -91,6 +92,10 @@ HELD_AUDIO_MS = 2000
 MOST_OPEN_FLUSHES = 32
 MOST_KEPT_FINALS = 64
 """A peer that comes back has missed at most so many finals: those of a resume window, and more."""
+
+SILENCE_BETWEEN_POINTS_MS = 10_000
+"""Of silence no final tells; after so much of it, it is kept where the stream can be continued. So
+a peer needs no old silence to go on, however long it lasted."""
 
 WARNINGS_S = (60, 10)
 LONGEST_REVOKED_DRAIN_MS = 250
@@ -193,6 +198,7 @@ def _remember(session: Session, past: Past) -> Session:
         audio_bytes=through,
         heard_bytes=through,
         through_byte=through,
+        saved_byte=through,
         speech_ms=past.speech_ms,
         finals=past.finals_sent,
         sent=past.finals,
@@ -358,13 +364,19 @@ def _send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) -
     shown = results.final(event.heard, session.params)
     session = replace(session, through_byte=max(session.through_byte, _through(session, event)))
     if not shown.tokens:
+        session, saved = _save_point(session, event.checkpoint)
         if not is_wanted:
-            return session, []
+            return session, saved
         it = Numbered(session.finals, shown, session.through_byte)
         session = replace(session, unheard_answer=it if session.is_away else None)
-        return session, [Send(_numbered(session, it)), *_finalized(session)]
+        return session, [*saved, Send(_numbered(session, it)), *_finalized(session)]
     it = Numbered(session.finals + 1, shown, session.through_byte)
-    session = replace(session, finals=it.number, sent=(*session.sent, it)[-MOST_KEPT_FINALS:])
+    session = replace(
+        session,
+        finals=it.number,
+        sent=(*session.sent, it)[-MOST_KEPT_FINALS:],
+        saved_byte=event.checkpoint.audio_bytes if event.checkpoint else session.saved_byte,
+    )
     effects: list[Effect] = [_save(session, it, event.checkpoint), Send(_numbered(session, it))]
     return session, effects + (_finalized(session) if is_wanted else [])
 
@@ -384,6 +396,17 @@ def _save(session: Session, final: Numbered, checkpoint: Checkpoint | None) -> S
     if checkpoint is None or not session.is_extended:
         return SaveFinal(final.number, final.transcription)
     return SaveFinal(final.number, final.transcription, checkpoint, session.sent, session.speech_ms)
+
+
+def _save_point(session: Session, checkpoint: Checkpoint | None) -> Step:
+    """Keep where the stream can be continued, when the last such place is far enough before."""
+    if checkpoint is None or not session.is_extended:
+        return session, []
+    further = checkpoint.audio_bytes - session.saved_byte
+    if further < session.params.encoding.ms_to_bytes(SILENCE_BETWEEN_POINTS_MS):
+        return session, []
+    point = SavePoint(session.finals, checkpoint, session.sent, session.speech_ms)
+    return replace(session, saved_byte=checkpoint.audio_bytes), [point]
 
 
 def _finalized(session: Session) -> list[Effect]:
@@ -408,14 +431,16 @@ def _numbered(session: Session, final: Numbered) -> Result:
 
 
 def _note_heard(session: Session, event: AudioHeard, now_ms: int) -> Step:
-    """Note how far the recogniser is; read on when it has caught up."""
+    """Note how far the recogniser is and where it could begin again; read on if it caught up."""
     session = replace(
         session,
         heard_bytes=session.heard_bytes + event.audio_bytes,
         speech_ms=session.speech_ms + event.speech_ms,
         is_pending=event.is_pending,
     )
-    return _set_reading(session, now_ms)
+    session, effects = _save_point(session, event.checkpoint)
+    session, more = _set_reading(session, now_ms)
+    return session, effects + more
 
 
 def _note_heard_late(session: Session, event: AudioHeard, _now_ms: int) -> Step:

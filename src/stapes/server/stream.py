@@ -56,6 +56,7 @@ from stapes.protocol.events import (
     Resumed,
     ResumeReading,
     SaveFinal,
+    SavePoint,
     Send,
     StopRequested,
     TakeRecogniser,
@@ -322,7 +323,7 @@ class Pump:
                 self._may_read.clear()
             case ResumeReading():
                 self._may_read.set()
-            case SaveFinal():
+            case SaveFinal() | SavePoint():
                 self._held_account.save(effect)
             case Finish(ending, audio_ms, speech_ms):
                 if self._account is not None:  # else it was never served: nothing to account for
@@ -332,9 +333,10 @@ class Pump:
         return None
 
     def _send(self, message: Message, is_partial: bool = False) -> None:
-        """Have a message sent, unless the peer is away."""
+        """Have a message sent, unless the peer is away: a final when the store has it."""
         if self._outbox is not None and not self._session.is_away:
-            self._outbox.put(message, is_partial=is_partial)
+            told = self._account.written if self._account and not is_partial else None
+            self._outbox.put(message, is_partial=is_partial, written=told)
 
     def _open_outbox(self, websocket: WebSocket) -> Outbox:
         def failed(unread: list[Message]) -> None:
