@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import wave
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +24,15 @@ CHUNK_BYTES = 6_400
 BYTES_PER_S = 32_000
 
 Running = tuple[Instance, Profile]
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Somebody else writes, and does not come to an end."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 @pytest.fixture(scope="module", params=["scripted", "pocketsphinx"])
@@ -115,4 +127,36 @@ async def test_a_long_silence_needs_not_be_heard_again(running: Running, spoken:
             await session.drain()
         await session.finish()
     assert session.reconnects >= 1
+    assert list(session.finals) == expected
+
+
+async def test_a_final_that_was_told_and_not_stored_is_heard_again(
+    running: Running, spoken: bytes
+) -> None:
+    """The database takes nothing when the server is killed: the next one hears it as it was."""
+    whole = spoken + bytes(BYTES_PER_S)
+    expected = await Said(running, kills=False).hear([whole])
+    assert len(expected) >= 3
+
+    server, profile = running
+    database = profile.key_file.parent.parent / "stapes.db"
+    async with (
+        asyncio.timeout(LONGEST_S),
+        stapes.connect(
+            server.url, profile=profile, parameters=PARAMETERS, reconnect=PATIENT
+        ) as session,
+    ):
+        chunks = [whole[at : at + CHUNK_BYTES] for at in range(0, len(whole), CHUNK_BYTES)]
+        with locked(database):
+            while len(session.finals) < 2:
+                await session.send(chunks.pop(0))
+                await session.drain()
+                await asyncio.sleep(0.05)
+            server.kill()
+        await asyncio.to_thread(server.start)
+        for chunk in chunks:
+            await session.send(chunk)
+            await session.drain()
+        await session.finish()
+    assert session.reconnects == 1
     assert list(session.finals) == expected

@@ -85,8 +85,8 @@ class SqlStore:
         self._writing_engine = writing
         # SQLite has one writer at a time. Threads of ours wait here for their turn: who polls for
         # the database's own lock may lose every race until the time is up.
-        is_sqlite = writing.dialect.name == "sqlite"
-        self._turn: AbstractContextManager[Any] = Lock() if is_sqlite else nullcontext()
+        self._is_sqlite = writing.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[Any] = Lock() if self._is_sqlite else nullcontext()
 
     def write(self, records: Sequence[Record]) -> None:
         """See `stapes.store.port.Store.write`."""
@@ -282,7 +282,11 @@ class SqlStore:
                 count = forget(connection)
             total += count
             if count < PAGE:
-                return total
+                break
+        if total and self._is_sqlite:
+            with self._turn, told_as_store_errors():
+                sqlite.empty_log(self._writing_engine)
+        return total
 
     def beat(self, server_id: str, now: datetime) -> None:
         """See `stapes.store.port.Store.beat`."""
