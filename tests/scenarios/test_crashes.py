@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -130,6 +130,14 @@ async def test_a_long_silence_needs_not_be_heard_again(running: Running, spoken:
     assert list(session.finals) == expected
 
 
+async def first_finals(session: stapes.Session, count: int) -> AsyncIterator[Final]:
+    while count:
+        result = await session.next_result()
+        if isinstance(result, Final):
+            yield result
+            count -= 1
+
+
 async def test_a_final_that_was_told_and_not_stored_is_heard_again(
     running: Running, spoken: bytes
 ) -> None:
@@ -146,16 +154,19 @@ async def test_a_final_that_was_told_and_not_stored_is_heard_again(
             server.url, profile=profile, parameters=PARAMETERS, reconnect=PATIENT
         ) as session,
     ):
-        chunks = [whole[at : at + CHUNK_BYTES] for at in range(0, len(whole), CHUNK_BYTES)]
+        second = expected[1]
+        through = (second.end_ms + second.trailing_silence_ms) * BYTES_PER_S // 1000
         with locked(database):
-            while len(session.finals) < 2:
-                await session.send(chunks.pop(0))
+            for at in range(0, through, CHUNK_BYTES):
+                await session.send(whole[at : at + CHUNK_BYTES])
                 await session.drain()
-                await asyncio.sleep(0.05)
+            told = [result async for result in first_finals(session, 2)]
             server.kill()
+        assert told == expected[:2]
         await asyncio.to_thread(server.start)
-        for chunk in chunks:
-            await session.send(chunk)
+        sent = -(-through // CHUNK_BYTES) * CHUNK_BYTES
+        for at in range(sent, len(whole), CHUNK_BYTES):
+            await session.send(whole[at : at + CHUNK_BYTES])
             await session.drain()
         await session.finish()
     assert session.reconnects == 1
