@@ -36,8 +36,8 @@ UNLIMITED = dict.fromkeys(
     ),
     0,
 )
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 120
 
 Outcome = tuple[Running, asyncio.AbstractEventLoop] | BaseException
 

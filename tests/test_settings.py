@@ -54,10 +54,11 @@ def test_the_file_gives_way_to_the_environment(
 
 
 @pytest.mark.parametrize("name", ["keep_transcripts_days", "keep_receipts_days"])
-def test_a_time_to_keep_is_not_negative(tmp_path: Path, name: str) -> None:
-    """It may be a part of a day."""
+def test_a_time_to_keep_has_bounds(tmp_path: Path, name: str) -> None:
+    """It may be a part of a day, and not so long that no day lies so far back."""
     (tmp_path / "stapes.toml").write_text(f"{name} = 0.5\n")
     assert getattr(load(home=tmp_path), name) == 0.5
-    (tmp_path / "stapes.toml").write_text(f"{name} = -1\n")
-    with pytest.raises(ValidationError, match=name):
-        load(home=tmp_path)
+    for value in ("-1", "36501", "1e9"):
+        (tmp_path / "stapes.toml").write_text(f"{name} = {value}\n")
+        with pytest.raises(ValidationError, match=name):
+            load(home=tmp_path)

@@ -38,7 +38,10 @@ class Settings(BaseSettings):
         None,
         description="the one engine that hears; default: that of the best installed models",
     )
-    model: Path | None = Field(None, description="folder of the model that the engine loads")
+    model: Path | None = Field(
+        None,
+        description="the one installed model that hears; with `engine`, the folder that it loads",
+    )
     models_folder: Path | None = Field(
         None, description="folder of installed models; default: `models` in the home"
     )
@@ -107,10 +110,16 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(30, gt=0, description="longest wait for last words, s")
 
     keep_transcripts_days: float | None = Field(
-        None, ge=0, description="how long transcripts are kept; 0: not at all; default: for good"
+        None,
+        ge=0,
+        le=36_500,
+        description="how long transcripts are kept; 0: not at all; default: for good",
     )
     keep_receipts_days: float | None = Field(
-        None, ge=0, description="how long sessions and receipts are kept; default: for good"
+        None,
+        ge=0,
+        le=36_500,
+        description="how long sessions and receipts are kept; default: for good",
     )
 
     longest_text_frame_bytes: int = Field(64 * 1024, gt=0, description="largest text frame")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,11 +28,8 @@ from stapes.identity.model import (
 from stapes.server.home import Home
 from stapes.store.port import Store
 from tests.attacks.requests import PATH
+from tests.waiting import PATIENCE_S, wait_until
 
-AT_MOST_S = 1.0
-"""How long a server may take to follow a change that another process made."""
-
-POLL_S = 0.01
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Made once: reading all the authorities of this machine takes longer than a request."""
 
@@ -87,7 +83,7 @@ def ask(
     """Ask for a token with the bearer key."""
     body = {"compartmentId": compartment_id or who.compartment.id, **tags}
     headers = who.headers | ({"opc-retry-token": retry_token} if retry_token else {})
-    with httpx.Client(trust_env=False, timeout=20, verify=NO_TLS) as client:
+    with httpx.Client(trust_env=False, timeout=PATIENCE_S, verify=NO_TLS) as client:
         return client.post(url + PATH, json=body, headers=headers)
 
 
@@ -99,16 +95,5 @@ def minted_by(url: str, who: Someone, **tags: Any) -> RealtimeSessionToken:
         answers.append(ask(url, who, **tags))
         return answers[-1].status_code == 200
 
-    soon(is_minted)
+    wait_until(is_minted)
     return RealtimeSessionToken.model_validate_json(answers[-1].content)
-
-
-def soon(is_true: Callable[[], bool]) -> float:
-    """Wait until something holds, for a second at the longest; how long it took, s."""
-    began = time.monotonic()
-    while True:
-        asked = time.monotonic() - began
-        if is_true():
-            return asked
-        assert asked <= AT_MOST_S, f"not within {AT_MOST_S} s"
-        time.sleep(POLL_S)

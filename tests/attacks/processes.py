@@ -10,20 +10,34 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 import stapes
-from stapes.server.home import Home
+from stapes.server.home import Home, create_home
 from stapes.store.port import Store
+from stapes.store.sql import open_store
+from tests.conftest import UNLIMITED
 
 SOURCES = str(Path(stapes.__file__).parents[1])
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 120
+MOST_LIVE = 4
+MOST_MINTED = 30
+PAIR_SETTINGS: dict[str, object] = {
+    **UNLIMITED,
+    "warm_workers": 1,
+    "streams": 50,
+    "live_sessions_per_user": MOST_LIVE,
+    "tokens_per_minute_per_user": MOST_MINTED,
+}
 _URL = re.compile(r"http://127\.0\.0\.1:[1-9][0-9]*")
 
 
@@ -80,6 +94,19 @@ def serving(home: Path, log: Path, settings: Mapping[str, object]) -> Iterator[P
         yield Process(_wait_until_ready(process, log), log)
     finally:
         _end(process)
+
+
+@contextmanager
+def serving_pair(folder: Path, database: SecretStr | None) -> Iterator[Pair]:
+    """Two servers over a new home in a folder, on its SQLite or on an empty PostgreSQL database."""
+    settings = PAIR_SETTINGS | ({"database": database.get_secret_value()} if database else {})
+    with ExitStack() as stack:
+        home, _ = create_home(folder / "home", datetime.now(UTC), database=database)
+        store = stack.enter_context(closing(open_store(home.database)))
+        begun = [serving(home.path, folder / f"log{number}", settings) for number in range(2)]
+        with ThreadPoolExecutor() as threads:
+            first, second = threads.map(stack.enter_context, begun)
+        yield Pair(home, store, first, second)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:

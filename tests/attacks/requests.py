@@ -20,7 +20,7 @@ from stapes.signing.signer import sign_request
 from tests.conftest import Served
 
 PATH = "/20220101/actions/realtimeSessionToken"
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 SENTENCE = "The required information to complete authentication was missing or not correct."
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from stapes import RealtimeSessionToken
 from tests.conftest import Served
 from tests.scenarios.conftest import Peer, peer
+from tests.waiting import PATIENCE_S
 
 
 class Answer(NamedTuple):
@@ -67,7 +68,7 @@ def untouched(server: Served) -> Iterator[None]:
     """No recogniser is taken within the block, and no stream written in the store."""
     before = _reached(server)
     yield
-    server.deployment.writer.flush(10)
+    server.deployment.writer.flush(PATIENCE_S)
     assert _reached(server) == before
 
 

@@ -14,7 +14,7 @@ import pytest
 from stapes import RealtimeSessionToken
 from stapes.store.sql import open_store
 from tests.attacks.forging import minted
-from tests.attacks.people import Someone, ask, someone, soon
+from tests.attacks.people import Someone, ask, someone
 from tests.attacks.requests import PATH
 from tests.attacks.sockets import (
     NOT_AUTHENTICATED,
@@ -29,6 +29,7 @@ from tests.attacks.sockets import (
 )
 from tests.conftest import Served, running_server
 from tests.scenarios.conftest import Peer, peer
+from tests.waiting import PATIENCE_S, until, wait_until
 
 FAILURES = 10
 WAITING_OF_ONE = 8
@@ -42,6 +43,7 @@ _ADDRESSES = (f"127.0.1.{number}" for number in count(1))
 def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with small quotas."""
     quotas = {
+        "authentication_timeout_s": 600,  # no socket is to go by itself while others are opened
         "failed_authentications_per_minute": FAILURES,
         "unauthenticated_sockets_per_address": WAITING_OF_ONE,
         "unauthenticated_sockets": WAITING_IN_ALL,
@@ -86,9 +88,7 @@ async def _answers(client: Peer) -> None:
 
 
 async def _until_ended(server: Served, live: int = 0) -> None:
-    async with asyncio.timeout(10):
-        while len(server.deployment.live) > live:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(server.deployment.live) <= live)
 
 
 async def test_failed_authentications_on_the_socket(
@@ -143,7 +143,7 @@ async def test_unauthenticated_sockets_of_an_address(
             async with peer(besieged.ws_url, **come_from(address)) as client:
                 assert await client.read_to_close() == TOO_MANY
             assert await show(besieged, good, **come_from(next(_ADDRESSES))) == OPENED
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while await show(besieged, good, **come_from(address)) != OPENED:
                 await asyncio.sleep(0.01)
 
@@ -183,7 +183,7 @@ async def test_live_sessions(besieged: Served) -> None:
 def greedy(besieged: Served) -> Someone:
     with closing(open_store(besieged.home.database)) as store:
         who = someone(besieged.home, store)
-    soon(lambda: who.user.id in besieged.deployment.known.directory.users)
+    wait_until(lambda: who.user.id in besieged.deployment.known.directory.users)
     return who
 
 

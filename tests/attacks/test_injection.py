@@ -16,10 +16,11 @@ import structlog
 
 from stapes.server import logs
 from stapes.store.port import SessionFilter
-from tests.attacks.people import NO_TLS, Someone, ask, minted_by, someone, soon
+from tests.attacks.people import NO_TLS, Someone, ask, minted_by, someone
 from tests.attacks.processes import Pair
 from tests.attacks.requests import PATH, send
 from tests.attacks.sockets import NOT_AUTHENTICATED, OPENED, presenting, say
+from tests.waiting import wait_until
 
 SQL = [
     "' OR '1'='1",
@@ -98,7 +99,7 @@ def test_injection_by_tags(pair: Pair) -> None:
 
 def _wait_for(pair: Pair, who: Someone, number: int) -> None:
     """Records are written behind the answers."""
-    soon(lambda: len(sessions(pair, who.user.id)) >= number)
+    wait_until(lambda: len(sessions(pair, who.user.id)) >= number)
 
 
 @pytest.mark.parametrize("text", [text for text in TEXTS if " " in text or not text.isprintable()])

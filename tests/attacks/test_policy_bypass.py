@@ -24,9 +24,10 @@ from stapes.identity.changes import (
     rename_compartment,
 )
 from stapes.store.port import Store
-from tests.attacks.people import Someone, ask, change, minted_by, someone, soon
+from tests.attacks.people import Someone, ask, change, minted_by, someone
 from tests.attacks.sockets import NOT_AUTHENTICATED, NOT_FOUND, OPENED, show, untouched
 from tests.conftest import Served
+from tests.waiting import wait_until
 
 Write = Callable[..., None]
 
@@ -38,7 +39,7 @@ def write(served: Served, store: Store) -> Write:
     def write(make: object, *arguments: object) -> None:
         change(store, make, served.home.tenancy_id, *arguments)  # type: ignore[arg-type]
         expected = store.versions().identities
-        soon(lambda: served.deployment.known.versions.identities >= expected)
+        wait_until(lambda: served.deployment.known.versions.identities >= expected)
 
     return write
 

@@ -16,6 +16,7 @@ from tests.attacks.forging import minted
 from tests.attacks.sockets import NOT_AUTHENTICATED, OPENED, show, untouched
 from tests.conftest import Served
 from tests.scenarios.conftest import peer
+from tests.waiting import until
 
 SINGLE_USE = {"stapes": {"single-use": True}}
 ROUNDS = 10
@@ -70,6 +71,4 @@ async def test_replayed_single_use_after_a_restart(start_server: Callable[..., S
 
 
 async def _until_ended(server: Served) -> None:
-    async with asyncio.timeout(10):
-        while len(server.deployment.live):
-            await asyncio.sleep(0.01)
+    await until(lambda: not len(server.deployment.live))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from stapes.server.rotation import Rotation, rotate
 from stapes.store.port import Revoked, Store
 from stapes.store.sql import open_store
 from tests.attacks.forging import forged, minted
-from tests.attacks.people import AT_MOST_S, Someone, minted_by
+from tests.attacks.people import Someone, minted_by
 from tests.attacks.sockets import (
     NOT_AUTHENTICATED,
     OPENED,
@@ -25,20 +24,19 @@ from tests.attacks.sockets import (
 )
 from tests.conftest import Served
 from tests.scenarios.conftest import peer
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("scope", ["session", "user"])
 async def test_revoked_token(served: Served, store: Store, stranger: Someone, scope: str) -> None:
-    """The live socket is told 401 and closed within a second, and it opens no other."""
+    """The live socket is told 401 and closed, and it opens no other."""
     token = minted_by(served.url, stranger)
     subject = token.session_id if scope == "session" else stranger.user.id
     async with peer(served.ws_url) as client:
         await opened(client, token)
         now = datetime.now(UTC)
         store.write([Revoked(served.home.tenancy_id, scope, subject, now)])  # type: ignore[arg-type]
-        began = time.monotonic()
         assert await client.read_to_close() == NOT_AUTHENTICATED
-        assert time.monotonic() - began <= AT_MOST_S
     with untouched(served):
         assert await show(served, token) == NOT_AUTHENTICATED
 
@@ -63,9 +61,7 @@ async def test_retired_signing_key(start_server: Callable[..., Served]) -> None:
     assert await show(server, token) == OPENED
     with closing(open_store(server.home.database)) as store:
         rotated = rotate(server.home, store, Rotation("local:test", datetime.now(UTC), None))
-    async with asyncio.timeout(AT_MOST_S):
-        while server.deployment.signing_key(datetime.now(UTC)).kid != rotated.kid:
-            await asyncio.sleep(0.01)
+    await until(lambda: server.deployment.signing_key(datetime.now(UTC)).kid == rotated.kid)
     with untouched(server):
         assert await show(server, token) == NOT_AUTHENTICATED
         assert await show_text(server, forgery) == NOT_AUTHENTICATED

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from stapes import samples
+from stapes.cli.bench import _serving
 from tests.cli.conftest import Run
+from tests.engines.models import PUNCTUATION
+from tests.shelf import install
 
 COMMANDS = ("wer", "latency", "capacity")
 
@@ -110,3 +114,17 @@ def test_a_manifest_that_is_none_is_one_line(run: Run, tmp_path: Path) -> None:
     result = run("bench", "latency", tmp_path / "no.jsonl")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: cannot read")
+
+
+def test_what_hears_is_what_a_server_would_hear_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best that hears, whatever else is installed, or the one that the settings name."""
+    monkeypatch.setenv("STAPES_HOME", str(tmp_path))
+    shutil.copytree(PUNCTUATION / "edge", tmp_path / "models" / "edge")
+    assert _serving("en-US") == ("pocketsphinx", None)
+    for name in ("zipformer-en", "mine"):
+        install(tmp_path / "models", name, "en-US")
+    assert _serving("en-US") == ("scripted", tmp_path / "models" / "zipformer-en")
+    monkeypatch.setenv("STAPES_MODEL", "mine")
+    assert _serving("en-US") == _serving("fr-FR") == ("scripted", tmp_path / "models" / "mine")

@@ -11,6 +11,7 @@ import pytest
 
 from stapes.models.catalogue import EXTRAS, read_catalogue
 from tests.cli.conftest import Run
+from tests.engines.models import PUNCTUATION
 from tests.hub import COMMIT, REPOSITORY, Hub, running_hub
 
 ROW = f"""
@@ -101,6 +102,22 @@ def test_pull_from_a_folder_needs_no_network(run: Run, home: Path, tmp_path: Pat
     done = run("models", "pull", "tiny", "--from", tmp_path)
     assert (done.exit_code, "at an unknown commit" in done.stdout) == (0, True)
     assert objects(run)["tiny"]["installed"]
+
+
+def test_a_model_that_sets_marks_is_one_as_the_others(run: Run, home: Path) -> None:
+    """It is pulled, shown, verified and removed."""
+    folder = PUNCTUATION / "edge"
+    row = (folder / "stapes-model.toml").read_text().split("licence", 1)[0]
+    with (home / "models.toml").open("a") as file:
+        file.write(row.replace('name = "edge"', "[models.marks]"))
+        file.write('files = [{ path = "model.onnx" }, { path = "bpe.vocab" }]\n')
+    assert run("models", "pull", "marks", "--from", str(folder)).exit_code == 0
+    assert objects(run)["marks"]["installed"]
+    shown = run("models", "info", "marks").stdout.splitlines()
+    assert [line.split() for line in shown if line.startswith("role")] == [["role", "punctuation"]]
+    assert run("models", "verify", "marks").stdout == "marks: as it was pulled\n"
+    assert run("models", "remove", "marks").exit_code == 0
+    assert not objects(run)["marks"]["installed"]
 
 
 @pytest.mark.parametrize(

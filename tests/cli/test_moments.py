@@ -40,6 +40,7 @@ def test_other_texts_are_no_moment(text: str) -> None:
         ("12h", timedelta(hours=12)),
         ("90m", timedelta(minutes=90)),
         ("0s", timedelta()),
+        ("36500d", timedelta(days=36500)),
     ],
 )
 def test_an_age_has_a_unit(text: str, age: timedelta) -> None:
@@ -52,6 +53,12 @@ def test_other_texts_are_no_age(text: str) -> None:
     """None is guessed at."""
     with pytest.raises(typer.BadParameter, match="is no age such as 30d"):
         parse_age(text)
+
+
+def test_an_age_has_a_bound() -> None:
+    """No moment lies before the first year."""
+    with pytest.raises(typer.BadParameter, match="is more than 36500d"):
+        parse_age("36501d")
 
 
 def test_moments_are_printed_in_utc() -> None:

@@ -19,7 +19,7 @@ from stapes.errors import ClientError
 from stapes.samples import load
 from tests.shelf import install
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,9 @@ import pytest
 
 from stapes.server.home import create_home
 from stapes.server.running import listening_socket
+from tests.waiting import is_running, wait_until
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_signal_ends_it_with_exit_0_and_nothing_stays(home: Path, number: signal
     assert process.returncode == 0
     assert "Traceback" not in said
     assert children
-    assert psutil.wait_procs(children, timeout=TIMEOUT_S)[1] == []
+    wait_until(lambda: not any(is_running(child.pid) for child in children))
 
 
 def test_signal_before_it_has_begun_ends_it_as_cleanly(home: Path) -> None:
@@ -94,7 +95,7 @@ def test_signal_before_it_has_begun_ends_it_as_cleanly(home: Path) -> None:
         process.communicate(timeout=TIMEOUT_S)
 
     assert process.returncode == 0
-    assert psutil.wait_procs(children, timeout=TIMEOUT_S)[1] == []
+    wait_until(lambda: not any(is_running(child.pid) for child in children))
 
 
 def test_it_says_where_it_listens_and_how_to_mint_a_token(home: Path) -> None:
@@ -166,3 +167,18 @@ def test_port_in_use_is_one_line(home: Path) -> None:
 def test_unknown_engine_is_one_line(home: Path) -> None:
     """And exit code 1."""
     assert "unheard-of" in failed(home, "--port", "0", "--engine", "unheard-of")
+
+
+def test_unknown_model_is_one_line_that_names_what_is_installed(home: Path) -> None:
+    """And exit code 1."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stapes", "serve", "--home", str(home), "--model", "unheard-of"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("Error: no model 'unheard-of' that hears is installed; there are: ")
+    assert said.endswith("pocketsphinx")

@@ -166,7 +166,7 @@ def test_works_while_a_server_runs(run: Run, served: Served, at_server: tuple[st
 
     heard = run("transcribe", *at_server, "--fast", "--format", "json", load("digits").path)
     session_id = json.loads(heard.stdout)["sessionId"]
-    served.deployment.writer.flush(30)
+    served.deployment.writer.flush(60)
     assert session_id in run("sessions", "--home", served.home.path).output
     shown = run("sessions", "show", session_id, "--home", served.home.path)
     assert shown.output.startswith("zero one two ")

@@ -165,7 +165,7 @@ def test_prune_forgets_what_is_older(run: Run, aged: Path) -> None:
 
 def test_prune_takes_ages_from_the_settings(run: Run, aged: Path) -> None:
     """The command line goes over them."""
-    (aged / "stapes.toml").write_text("keep_transcripts_days = 50\nkeep_receipts_days = 5000000\n")
+    (aged / "stapes.toml").write_text("keep_transcripts_days = 50\nkeep_receipts_days = 36500\n")
     assert run("prune", "--home", aged).output == "Deleted 1 finals and 0 sessions.\n"
     result = run("prune", "--transcripts-older-than", "0s", "--home", aged)
     assert result.output == "Deleted 2 finals and 0 sessions.\n"

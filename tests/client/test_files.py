@@ -183,7 +183,7 @@ def test_a_read_that_never_returns_does_not_hold_up_the_end() -> None:
     released.set()
     for thread in threading.enumerate():
         if thread.name == "audio":
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive()
 
 

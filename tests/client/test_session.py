@@ -47,7 +47,7 @@ from tests.client.conftest import Stand
 from tests.client.simulated import PAUSE, Server, uninterrupted
 from tests.conftest import Served
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 MULAW = "audio/raw;rate=8000;codec=mulaw"
 TOKEN = RealtimeSessionToken(token="jwt", session_id="s", compartment_id="c")
 AT_ONCE = Reconnect(first_s=0, longest_s=0.01, give_up_s=DEADLINE_S)

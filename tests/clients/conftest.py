@@ -14,7 +14,7 @@ from stapes.cli.own_server import OwnServer, own_server
 
 NODE = Path(__file__).parent / "node"
 PATIENCE_S = 120
-END_PATIENCE_S = 15
+END_PATIENCE_S = 60
 
 Heard = Callable[[str, list[str]], None]
 

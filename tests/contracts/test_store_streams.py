@@ -57,7 +57,7 @@ def test_claims_at_the_same_instant(opening: Opening, only_first: bool) -> None:
     def claim(store: Store) -> list[int | None]:
         numbers = []
         for attempt in range(5):
-            barrier.wait(20)
+            barrier.wait(60)
             stream = opened(f"session {attempt}", 0)
             numbers.append(store.claim_stream(stream, only_first=only_first))
         return numbers

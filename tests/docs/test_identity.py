@@ -36,7 +36,7 @@ def test_the_example_lets_a_backend_mint_in_one_compartment_only(tmp_path: Path)
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -44,7 +44,7 @@ def run(server: Any, command: list[str], **options: Any) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         **options,
     )

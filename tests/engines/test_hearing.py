@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,9 +18,11 @@ from stapes.engines.port import HearingParams, Pcm
 from stapes.engines.scripted import ScriptedEngine
 from stapes.errors import InvalidParameterError
 from stapes.protocol.heard import Heard, PartialHeard, UtteranceHeard
+from stapes.protocol.words import Word
 
 WIDE = "audio/raw;rate=16000"
 NARROW = "audio/raw;rate=8000"
+PUNCTUATES = replace(ScriptedEngine().capabilities, punctuation=True)
 
 
 def loud(window: NDArray[np.float32], /) -> float:
@@ -67,6 +71,38 @@ def test_an_utterance() -> None:
     assert final.end_ms == final.words[-1].end_ms
     assert final.trailing_silence_ms == final.through_ms - final.end_ms
     assert not ear.pending
+
+
+class Full:
+    """Sets a full stop behind every word that it is shown."""
+
+    def fits(self, hearing: HearingParams) -> bool:
+        return hearing.language == "en-US"
+
+    def punctuate(self, words: Sequence[Word]) -> tuple[Word, ...]:
+        return tuple(replace(word, text=f"{word.text}.") for word in words)
+
+
+@pytest.mark.parametrize(
+    ("language", "asked", "engine", "has_marks"),
+    [
+        ("en-US", True, ScriptedEngine(), True),
+        ("en-US", False, ScriptedEngine(), False),
+        ("fr-FR", True, ScriptedEngine(), False),
+        ("en-US", True, ScriptedEngine(able=PUNCTUATES), False),
+    ],
+)
+def test_marks_are_set_in_finals_alone(
+    language: str, asked: bool, engine: ScriptedEngine, has_marks: bool
+) -> None:
+    """Where they are asked for, something knows the language, and the engine sets none itself."""
+    params = ListenerParams(WIDE, HearingParams(language), 0, 2000, punctuates=asked)
+    ear = Listener(engine, params, loud, punctuators=[Full()])
+    *partials, final = hear(ear, audio(("speech", 1024), ("silence", 3008)))
+    assert {"." in text(item) for item in partials} == {False}
+    assert [word.text.endswith(".") for word in final.words] == [has_marks] * len(final.words)
+    times = [(word.start_ms, word.end_ms) for word in partials[-1].words]
+    assert [(word.start_ms, word.end_ms) for word in final.words][: len(times)] == times
 
 
 def test_after_a_long_silence() -> None:

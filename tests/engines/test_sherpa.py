@@ -15,7 +15,7 @@ from stapes.engines.port import BatchEngine, HearingParams, Pcm
 from stapes.engines.sherpa import KINDS, SherpaEngine, _probabilities, _times_ms, find_kind
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
-from tests.engines.models import DIGITS, TONES
+from tests.engines.models import DIGITS, TONES, piece
 
 Change = Callable[..., Path]
 
@@ -190,6 +190,23 @@ def test_phrases_are_heard_rather(tones: SherpaEngine) -> None:
     assert heard(tones, quiet) == []
     assert [word.text for word in heard(tones, quiet, "low")] == ["low"]
     assert heard(tones, quiet, "high") == []
+
+
+def test_the_vocabulary_may_be_that_of_a_sentencepiece_model(tmp_path: Path) -> None:
+    """As good as one that was written out."""
+    folder = tmp_path / "tones"
+    shutil.copytree(TONES, folder)
+    lines = (folder / "bpe.vocab").read_text(encoding="utf-8").splitlines()
+    pieces = [(text, float(score)) for text, score in (line.split("\t") for line in lines)]
+    (folder / "bpe.vocab").unlink()
+    (folder / "bpe.model").write_bytes(b"".join(piece(*each) for each in pieces))
+    record = (folder / RECORD).read_text()
+    (folder / RECORD).write_text(record.replace("bpe.vocab", "bpe.model"))
+    engine = SherpaEngine(folder)
+    assert engine.capabilities.bias_phrases
+    quiet = tone(500, 300, 200)
+    assert heard(engine, quiet) == []
+    assert [word.text for word in heard(engine, quiet, "Low")] == ["low"]
 
 
 def test_phrases_that_cannot_be_spelt_are_passed_over(

@@ -20,23 +20,20 @@ from stapes.client.profile import read_profile
 from stapes.store.sql import SqlStore
 from tests.conftest import Served, running_server
 from tests.scenarios import conftest as scenarios
+from tests.waiting import PATIENCE_S
 
 mint = scenarios.mint
 _peer = scenarios._peer
 
 PARAMETERS = {"finalSilenceThresholdInMs": "500"}
-PATIENT = Reconnect(first_s=0.02, longest_s=0.2, give_up_s=20)
+PATIENT = Reconnect(first_s=0.02, longest_s=0.2, give_up_s=PATIENCE_S)
 CHUNK_BYTES = 6_400
-SETTLED_WITHIN_S = 10
 POOLED = 5  # connections to the database that SQLAlchemy keeps
 KEPT_BY_SQLITE = 2
 """Descriptors that SQLite does not close, but uses again, when their connection went while another
 one of the process held a lock."""
 
-LONGEST_S = 30
-"""No fault may hold a session up for longer."""
-
-SHORT_PINGS: dict[str, Any] = {"ping_interval_s": 0.4, "ping_timeout_s": 0.4}
+SHORT_PINGS: dict[str, Any] = {"ping_interval_s": 0.4, "ping_timeout_s": 1.5}
 MOST_MORE_MB = 24
 """An allocator's slack; what leaks a stream's audio or results in every test goes beyond."""
 
@@ -83,12 +80,17 @@ def _fill_pool(server: Served) -> None:
 
 
 async def bounded(work: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(LONGEST_S):
+    async with asyncio.timeout(PATIENCE_S):
         return await work
 
 
-async def heard(audio: bytes, server: Served, url: str | list[str]) -> list[Final]:
-    """The finals of a session that is fed as fast as it goes."""
+async def heard(
+    audio: bytes,
+    server: Served,
+    url: str | list[str],
+    half_way: Callable[[], Awaitable[object]] | None = None,
+) -> list[Final]:
+    """The finals of a session that is fed as fast as it goes, but for a stop half-way."""
     profile = read_profile(server.home.config_file)
     async with stapes.connect(
         url, profile=profile, parameters=PARAMETERS, reconnect=PATIENT
@@ -96,6 +98,8 @@ async def heard(audio: bytes, server: Served, url: str | list[str]) -> list[Fina
         for at in range(0, len(audio), CHUNK_BYTES):
             await session.send(audio[at : at + CHUNK_BYTES])
             await session.drain()
+            if half_way and at <= len(audio) // 2 < at + CHUNK_BYTES:
+                await half_way()
         await session.finish()
     return list(session.finals)
 
@@ -134,7 +138,7 @@ def left_clean(faulty: Served) -> Iterator[Callable[[], Held]]:
     """
     before = held(faulty)
     yield partial(held, faulty)
-    deadline = time.monotonic() + SETTLED_WITHIN_S
+    deadline = time.monotonic() + PATIENCE_S
     while (
         leaks(before, held(faulty)) or len(faulty.deployment.live)
     ) and time.monotonic() < deadline:

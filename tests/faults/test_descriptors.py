@@ -15,6 +15,7 @@ import stapes
 from bench.instances import Instance, instances
 from stapes.client.profile import Profile
 from tests.faults.conftest import PARAMETERS, bounded
+from tests.waiting import PATIENCE_S
 
 SPARE = 6
 
@@ -51,7 +52,7 @@ async def test_a_running_session_goes_on_and_new_ones_come_when_there_is_room(
         assert running.transcript == text
         for each in crowd:
             each.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 assert await play(server, profile, demo) == text

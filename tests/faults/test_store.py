@@ -14,12 +14,12 @@ from sqlalchemy import event
 
 from stapes import RealtimeSessionToken
 from tests.conftest import Served
-from tests.faults.conftest import LONGEST_S, bounded
+from tests.faults.conftest import bounded
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("left_clean")
 
 MOST_PAGES = 1_073_741_823
-FLUSHED_WITHIN_S = 20
 QUERY = "finalSilenceThresholdInMs=500"
 
 
@@ -49,13 +49,13 @@ def full(server: Served) -> Iterator[None]:
     yield
     is_full = False
     # Connections of the pool keep the bound that they were given: each has to be told.
-    server.deployment.writer.flush(FLUSHED_WITHIN_S)
+    server.deployment.writer.flush(PATIENCE_S)
     event.remove(pool, "checkout", bound)
     pool.dispose()
 
 
 async def readiness(server: Served) -> tuple[int, str]:
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         answer = await client.get(f"{server.url}/ready")
     return answer.status_code, answer.text
 
@@ -72,17 +72,17 @@ async def test_finals_wait_for_the_database_and_are_written_in_the_end(
     token = mint(faulty)
     async with peer(faulty.ws_url, QUERY) as plain:
         await plain.authenticate(token)
-        await asyncio.to_thread(faulty.deployment.writer.flush, 10)
+        await asyncio.to_thread(faulty.deployment.writer.flush, PATIENCE_S)
         with fault(faulty):
             texts = [await bounded(plain.hear(demo))]
-            async with asyncio.timeout(LONGEST_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while (told := await readiness(faulty))[0] != 503:
                     texts.append(await plain.hear(demo))  # there may be room on the last pages
             texts.append(await bounded(plain.hear(demo)))
             assert "database" in told[1] or "disk" in told[1] or "locked" in told[1]
             assert faulty.deployment.writer.waiting > 0
-        await asyncio.to_thread(faulty.deployment.writer.flush, 20)
-    async with asyncio.timeout(LONGEST_S):
+        await asyncio.to_thread(faulty.deployment.writer.flush, PATIENCE_S)
+    async with asyncio.timeout(PATIENCE_S):
         while (await readiness(faulty))[0] != 200:
             await asyncio.sleep(0.1)
     kept = faulty.deployment.store.finals(token.session_id)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from stapes.engines.model_folder import RECORD
 from stapes.errors import ModelError
 from stapes.models.catalogue import Model, ModelFile, WordErrorRate, read_catalogue
 from stapes.models.shelf import (
-    RECORD,
     InstalledModel,
     find_faults,
     locked,
+    only,
     read_record,
     read_shelf,
     remove,
@@ -140,3 +141,21 @@ def test_one_at_a_time_changes_the_shelf(tmp_path: Path) -> None:
         raise AssertionError
     with locked(tmp_path / "new"):
         assert (tmp_path / "new").is_dir()
+
+
+def test_one_model_alone(tmp_path: Path) -> None:
+    """That of the name, with what sets marks; one that is not there is told with what is."""
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+        write_record(tmp_path / name, row(name))
+    marks = row("marks").model_copy(update={"role": "punctuation", "engine": "sherpa"})
+    (tmp_path / "marks").mkdir()
+    write_record(tmp_path / "marks", marks)
+    shelf = read_shelf(tmp_path, read_catalogue())
+    assert [each.name for each in only("mine", shelf)] == ["marks", "mine"]
+    assert [each.name for each in only("pocketsphinx", shelf)] == ["pocketsphinx", "marks"]
+    for name in ("marks", "nonesuch", "../mine"):
+        with pytest.raises(ModelError) as caught:
+            only(name, shelf)
+        assert f"no model {name!r} that hears is installed" in str(caught.value)
+        assert "there are: mine, other, pocketsphinx" in str(caught.value)

@@ -101,6 +101,20 @@ def test_marks_of_the_engine_are_marks(said: str, expected: str, mode: str) -> N
     assert all(isinstance(word, Mark) for word in found if word.text in {",", ".", "?!", "。"})
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Well, this is. Paris? yes.", "Well , this is . Paris ? yes ."),
+        ("one, two,", "One , two ."),
+        ("are you there,", "Are you there ?"),
+        (",", ", ."),
+    ],
+)
+def test_a_sentence_with_marks_keeps_them(said: str, expected: str) -> None:
+    """Those inside; at its end is what ends a sentence."""
+    assert shown(said, "AUTO") == expected
+
+
 def test_a_mark_alone_follows_the_word_before_it() -> None:
     """As engines may say it; the first of an utterance stands where it was heard."""
     first, word, second = punctuate(words([".", "yes", ","]), "NONE", "en-US", is_final=True)

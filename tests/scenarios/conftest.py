@@ -22,8 +22,7 @@ from stapes.client.tokens import mint_token
 from tests.conftest import Served, running_server
 from tests.engines.models import DIGITS
 from tests.shelf import install
-
-PATIENCE_S = 60
+from tests.waiting import PATIENCE_S
 
 
 @dataclass
@@ -117,7 +116,17 @@ def _peer() -> Any:
 @pytest.fixture(scope="session")
 def speech() -> bytes:
     """Bundled speech of some three seconds, 16 kHz s16le."""
-    with wave.open(str(samples.load("short").path)) as file:
+    return _frames("short")
+
+
+@pytest.fixture(scope="session")
+def digits() -> bytes:
+    """Bundled digits, 16 kHz s16le."""
+    return _frames("digits")
+
+
+def _frames(name: str) -> bytes:
+    with wave.open(str(samples.load(name).path)) as file:
         frames: bytes = file.readframes(file.getnframes())
         return frames
 

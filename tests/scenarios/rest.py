@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from stapes.client.profile import load_private_key, read_profile
 from stapes.identity.model import (
@@ -24,7 +26,9 @@ from stapes.identity.model import (
     User,
     Verb,
 )
+from stapes.signing.authorization import KeyId
 from stapes.signing.signer import sign_request
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from stapes.store.port import Record
@@ -76,12 +80,16 @@ class Rest:
         return self.post("/20220101/actions/realtimeSessionToken", body)
 
     def _signed(self, method: str, target: str, content: bytes) -> dict[str, str]:
-        profile = read_profile(self.served.home.config_file)
         host = httpx.URL(self.served.url).netloc.decode()
-        key = load_private_key(profile)
-        return sign_request(
-            method, target, host, {}, content, profile.key_id, key, datetime.now(UTC)
-        )
+        key_id, key = _administrators_key(self.served.home.config_file)
+        return sign_request(method, target, host, {}, content, key_id, key, datetime.now(UTC))
+
+
+@cache
+def _administrators_key(config_file: Path) -> tuple[KeyId, RSAPrivateKey]:
+    """Read once: that takes longer than a request."""
+    profile = read_profile(config_file)
+    return profile.key_id, load_private_key(profile)
 
 
 @contextmanager
@@ -141,7 +149,4 @@ class People:
         store = self._served.deployment.store
         store.write(records)
         wanted = store.versions().identities
-        deadline = time.monotonic() + 10
-        while self._served.deployment.known.versions.identities < wanted:
-            assert time.monotonic() < deadline, "the server reads nothing"
-            time.sleep(0.02)
+        wait_until(lambda: self._served.deployment.known.versions.identities >= wanted)

@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from stapes import RealtimeSessionToken
+from tests.waiting import PATIENCE_S, until
 
 Mint = Callable[..., RealtimeSessionToken]
-WINDOW_S = 20
+WINDOW_S = 10 * PATIENCE_S
 
 
 @pytest.fixture
@@ -23,13 +24,12 @@ def draining(start_server: Any) -> Any:
 async def stopping(server: Any) -> None:
     """Tell the server to stop, and wait until it has begun to."""
     server.running.stop()
-    while not server.deployment.draining:
-        await asyncio.sleep(0.02)
+    await until(lambda: server.deployment.draining)
 
 
 async def ended(server: Any) -> None:
     """Wait until the server has ended, sooner than by itself."""
-    await asyncio.to_thread(server.thread.join, WINDOW_S / 2)
+    await asyncio.to_thread(server.thread.join, PATIENCE_S)
     assert not server.thread.is_alive()
 
 

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection
 
 from stapes import RealtimeSessionToken
 from tests.conftest import Served, running_server
+from tests.waiting import until
 
 QUERY = "finalSilenceThresholdInMs=500"
 CHUNK = 3200
@@ -186,10 +187,7 @@ async def test_a_waiting_stream_that_is_revoked_cannot_be_resumed(
 
     revoked = Revoked(served.home.tenancy_id, "session", token.session_id, datetime.now(UTC))
     served.deployment.store.write([revoked])
-    deadline = asyncio.get_running_loop().time() + 5
-    while served.deployment.live.find(token.session_id):
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.05)
+    await until(lambda: served.deployment.live.find(token.session_id) is None)
     async with extended(served.ws_url, resume(token.session_id, 0)) as second:
         answer = await second.authenticate(token)
         assert (answer["event"], answer["code"]) == ("ERROR", 401)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -21,12 +22,12 @@ from stapes.client.profile import load_private_key, read_profile
 from stapes.signing.signer import sign_credentials
 from stapes.store.port import SessionCreated, SessionFilter
 from tests.scenarios.rest import SESSIONS, Rest, administrator
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from tests.conftest import Served
 
 Mint = Callable[..., RealtimeSessionToken]
-WITHIN_S = 1.0
 ANY, NOW = SessionFilter(), datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -74,22 +75,16 @@ def by_cli_user(rest: Rest, _token: RealtimeSessionToken) -> Any:
 WAYS = [by_session, by_user, by_tag, by_cli_session, by_cli_user]
 
 
-async def close_after(peer: Any, act: Callable[[], Any]) -> tuple[tuple[int, int | None], float]:
-    """How the peer was closed, and how long after ``act`` began."""
+async def close_after(peer: Any, act: Callable[[], Any]) -> tuple[int, int | None]:
+    """How the peer was closed once ``act`` began."""
     reading = asyncio.create_task(peer.read_to_close())
-    began = time.monotonic()
     await asyncio.to_thread(act)
-    return await reading, time.monotonic() - began
-
-
-async def eventually(is_true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not is_true():
-            await asyncio.sleep(0.02)
+    closed: tuple[int, int | None] = await reading
+    return closed
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_a_live_socket_is_closed_within_a_second_and_what_was_heard_is_kept(
+async def test_a_live_socket_is_closed_and_what_was_heard_is_kept(
     rest: Rest, mint: Mint, peer: Any, speech: bytes, way: Any
 ) -> None:
     """ERROR 401, close 1008; the finals before and the words that were pending are there."""
@@ -99,9 +94,7 @@ async def test_a_live_socket_is_closed_within_a_second_and_what_was_heard_is_kep
         await client.authenticate(token)
         first = await client.hear(speech)
         await client.send_audio(speech)
-        (code, close_code), took_s = await close_after(client, lambda: way(rest, token))
-    assert (code, close_code) == (401, 1008)
-    assert took_s < WITHIN_S
+        assert await close_after(client, lambda: way(rest, token)) == (401, 1008)
     heard = rest.get(f"{SESSIONS}/{token.session_id}/transcript")
     texts = [final["transcription"] for final in heard["streams"][0]["transcriptions"]]
     assert " ".join(texts).startswith(first)
@@ -177,77 +170,76 @@ async def test_a_session_of_credentials_is_closed_too(rest: Rest, peer: Any, way
         if way == "user":
             target, body = ("/actions/revokeByUser", {"userId": server.home.user_id})
         answers: list[Any] = []
-        (code, close_code), took_s = await close_after(
+        closed = await close_after(
             client, lambda: answers.append(rest.post(SESSIONS + target, body))
         )
-    assert (code, close_code) == (401, 1008)
-    assert took_s < WITHIN_S
+    assert closed == (401, 1008)
     assert answers == [{"sessionCount": 1, "liveSessionCount": 1}]
 
 
 async def test_a_client_that_goes_on_streaming_is_closed_all_the_same(
     rest: Rest, mint: Mint, peer: Any, speech: bytes
 ) -> None:
-    """It never stops sending, and hears of it within a second."""
+    """It never stops sending, and hears of it."""
     token = mint(rest.served)
+    begun = asyncio.Event()
 
     async def stream(client: Any) -> None:
         with suppress(ConnectionClosed):
             while True:
                 await client.send_audio(speech)
+                begun.set()
 
     async with peer(rest.served.ws_url) as client:
         await client.authenticate(token)
         streaming = asyncio.create_task(stream(client))
-        await asyncio.sleep(0.3)
-        (code, close_code), took_s = await close_after(client, lambda: by_session(rest, token))
+        await begun.wait()
+        assert await close_after(client, lambda: by_session(rest, token)) == (401, 1008)
         await streaming
-    assert (code, close_code) == (401, 1008)
-    assert took_s < WITHIN_S
 
 
 async def test_the_farewell_does_not_wait_for_words_that_are_late(
     start_server: Any, mint: Mint, peer: Any, speech: bytes
 ) -> None:
-    """A recogniser that is seconds behind: the peer is closed, and its words come later."""
-    server = start_server(engine="pocketsphinx", streams=1, unheard_audio_s=120)
+    """A recogniser that is behind: the peer is closed, and its words come later."""
+    server = start_server(engine="pocketsphinx", unheard_audio_s=120, worker_timeout_s=600)
     token = mint(server)
     with administrator(server) as rest:
         async with peer(server.ws_url, "isAckEnabled=true") as client:
             await client.authenticate(token)
-            sending = asyncio.create_task(client.send_audio(speech * 12))
+            (pid,) = server.deployment.pool.busy_pids
+            os.kill(pid, signal.SIGSTOP)
+            sending = asyncio.create_task(client.send_audio(speech * 2))
             taken = 0
-            while taken < 12 * len(speech):
+            while taken < 2 * len(speech):
                 message = await client.read()
                 taken += message["details"]["length"] if message["event"] == "ACKAUDIO" else 0
             await sending
-            (code, close_code), took_s = await close_after(client, lambda: by_session(rest, token))
+            closed = await close_after(client, lambda: by_session(rest, token))
             assert server.deployment.pool.live == 1, "it is still being heard"
-        assert (code, close_code) == (401, 1008)
-        assert took_s < WITHIN_S
-        await eventually(lambda: not server.deployment.pool.live)
+            os.kill(pid, signal.SIGCONT)
+        assert closed == (401, 1008)
+        await until(lambda: not server.deployment.pool.live)
         shown = rest.get(f"{SESSIONS}/{token.session_id}")["streams"][0]
         assert shown["endedBy"] == "revoked"
-        assert shown["audioInMs"] == 12 * len(speech) // 32
+        assert shown["audioInMs"] == 2 * len(speech) // 32
         heard = rest.get(f"{SESSIONS}/{token.session_id}/transcript")["streams"][0]
         words = [word for final in heard["transcriptions"] for word in final["words"]]
-        assert len(words) > 6 * 10, "of twelve times ten words"
+        assert len(words) > 10, "of twice ten words"
 
 
 @pytest.mark.parametrize("way", WAYS[:3], ids=lambda way: way.__name__)
-async def test_another_server_of_the_database_heeds_it_within_a_second(
+async def test_another_server_of_the_database_heeds_it(
     start_server: Any, mint: Mint, peer: Any, way: Any
 ) -> None:
     """It closes its live socket, and refuses a new one."""
     here, there = start_server(), start_server()
     token = mint(there, freeform_tags={"room": "4"})
-    await eventually(lambda: len(here.deployment.store.sessions(ANY, NOW, limit=1)) == 1)
+    await until(lambda: len(here.deployment.store.sessions(ANY, NOW, limit=1)) == 1)
     with administrator(here) as rest:
         async with peer(there.ws_url) as client:
             await client.authenticate(token)
-            (code, close_code), took_s = await close_after(client, lambda: way(rest, token))
-        assert (code, close_code) == (401, 1008)
-        assert took_s < WITHIN_S
+            assert await close_after(client, lambda: way(rest, token)) == (401, 1008)
         async with peer(there.ws_url) as client:
             assert (await client.authenticate(token))["code"] == 401
 
@@ -268,7 +260,7 @@ async def test_a_tag_is_looked_for_once_more(rest: Rest, mint: Mint) -> None:
     server = rest.served
     late = mint(server, freeform_tags={"room": "4"})
     deployment = server.deployment
-    deployment.writer.flush(10)
+    deployment.writer.flush(PATIENCE_S)
     now = datetime.now(UTC)
     seen = rest.get(f"{SESSIONS}/{late.session_id}")
     other = SessionCreated(
@@ -286,7 +278,7 @@ async def test_a_tag_is_looked_for_once_more(rest: Rest, mint: Mint) -> None:
     after = replace(other, session_id=late.session_id[:-4] + "bbbb", issued_at=datetime.now(UTC))
     deployment.store.write([other, after])
     state = f"{SESSIONS}/{other.session_id}"
-    await eventually(lambda: rest.get(state)["lifecycleState"] == "REVOKED")
+    await until(lambda: rest.get(state)["lifecycleState"] == "REVOKED")
     assert rest.get(f"{SESSIONS}/{after.session_id}")["lifecycleState"] == "ISSUED"
 
 

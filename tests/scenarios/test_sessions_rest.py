@@ -22,6 +22,7 @@ from stapes.identity.model import Verb
 from stapes.tokens.keys import parse_jwk
 from tests.conftest import running_server
 from tests.scenarios.rest import SESSIONS, People, Rest, administrator, ocid
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from tests.conftest import Served
@@ -74,9 +75,7 @@ async def heard(rest: Rest, peer: Any, token: Any, pcm: bytes) -> str:
     async with peer(server.ws_url) as client:
         await client.authenticate(RealtimeSessionToken.model_validate(token))
         text: str = await client.hear(pcm)
-    async with asyncio.timeout(30):
-        while len(server.deployment.live):
-            await asyncio.sleep(0.02)
+    await until(lambda: not len(server.deployment.live))
     return text
 
 
@@ -345,7 +344,7 @@ async def test_receipts_verify_with_the_published_keys_and_add_up_to_the_usage(
     keys = {key["kid"]: parse_jwk(key) for key in published}
     for each in signed:
         assert verify(each, keys) in keys
-    rest.served.deployment.writer.flush(10)
+    rest.served.deployment.writer.flush(PATIENCE_S)
     closed = rest.served.deployment.store.closed_streams(began, datetime.now(UTC))
     ours = [stream for stream in closed if stream.compartment_id == place]
     for grouping, names in (("compartment", [place]), ("tag:room", ["4", "5"])):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Coroutine
 from random import Random
 from typing import Any
@@ -18,8 +17,7 @@ from bench.socket_peer import BINARY, PING, TEXT, Peer, fragments, frame
 from bench.socket_script import BAD_AUTHENTICATIONS, FINAL, QUERY, SIZES, TEXTS, Credentials
 from stapes.cli.own_server import OwnServer
 from stapes.client.profile import read_profile
-
-PATIENCE_S = 30.0
+from tests.waiting import until, wait_until
 
 
 class AnyPeer(RuleBasedStateMachine):
@@ -104,9 +102,7 @@ class AnyPeer(RuleBasedStateMachine):
     async def _settled(self) -> None:
         """Nothing is held for a peer that is gone, and a normal stream is served."""
         deployment = self.server.deployment
-        async with asyncio.timeout(PATIENCE_S):
-            while deployment.pool.live or len(deployment.live):
-                await asyncio.sleep(0.01)
+        await until(lambda: not deployment.pool.live and not len(deployment.live))
         peer = await Peer.connect(self.server.url, QUERY)
         try:
             await peer.send(frame(TEXT, self.credentials.pick(Random(1))))
@@ -137,13 +133,4 @@ def test_any_peer(served: Any) -> None:
         machine().runTest()
         before = process.num_fds()
         machine().runTest()
-        assert _eventually_at_most(process, before + 2)
-
-
-def _eventually_at_most(process: psutil.Process, limit: int) -> bool:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if process.num_fds() <= limit:
-            return True
-        time.sleep(0.05)
-    return False
+        wait_until(lambda: process.num_fds() <= before + 2)

@@ -24,6 +24,7 @@ from stapes import RealtimeSessionToken
 from stapes.client.profile import load_private_key, read_profile
 from stapes.signing.signer import sign_credentials
 from tests.shelf import install
+from tests.waiting import PATIENCE_S, until
 
 Mint = Callable[..., RealtimeSessionToken]
 
@@ -296,25 +297,19 @@ async def test_a_peer_that_vanishes_is_saved_and_let_go(
     start_server: Any, mint: Mint, peer: Any, speech: bytes
 ) -> None:
     """A half-open socket: no close, no answer to a ping. What was heard is kept."""
-    server = start_server(ping_interval_s=0.2, ping_timeout_s=0.3)
+    server = start_server(ping_interval_s=0.5, ping_timeout_s=1.5)
     token = mint(server)
     async with peer(server.ws_url) as client:
         await client.authenticate(token)
         await client.send_audio(speech)
         client.socket.transport.pause_reading()  # from here on it is as good as gone
-        await _eventually(lambda: server.deployment.pool.live == 0)
+        await until(lambda: server.deployment.pool.live == 0)
         client.socket.transport.abort()
-    server.deployment.writer.flush(10)
+    server.deployment.writer.flush(PATIENCE_S)
     assert server.deployment.store.finals(token.session_id)
     (stream,) = server.deployment.store.streams(session_id=token.session_id)
     assert stream.reason == "peer"
     assert stream.audio_ms == len(speech) // 32
-
-
-async def _eventually(is_true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not is_true():
-            await asyncio.sleep(0.05)
 
 
 async def test_the_last_words_of_a_peer_that_closes_are_kept(
@@ -325,8 +320,8 @@ async def test_the_last_words_of_a_peer_that_closes_are_kept(
     async with peer(served.ws_url) as client:
         await client.authenticate(token)
         await client.send_audio(speech)
-    await _eventually(lambda: not served.deployment.pool.live)
-    served.deployment.writer.flush(10)
+    await until(lambda: not served.deployment.pool.live)
+    served.deployment.writer.flush(PATIENCE_S)
     assert served.deployment.store.finals(token.session_id)[0].words
 
 
@@ -357,8 +352,8 @@ async def test_a_session_has_one_live_socket(
     async with peer(served.ws_url) as again:
         assert (await again.authenticate(token))["event"] == "CONNECT"
         await again.hear(speech)
-    await _eventually(lambda: not served.deployment.pool.live)
-    served.deployment.writer.flush(10)
+    await until(lambda: not served.deployment.pool.live)
+    served.deployment.writer.flush(PATIENCE_S)
     streams = served.deployment.store.streams(session_id=token.session_id)
     assert sorted(each.stream for each in streams) == [1, 2]
 
@@ -380,7 +375,7 @@ async def test_a_single_use_token_opens_one_stream(served: Any, mint: Mint, peer
     token = mint(served, defined_tags={"stapes": {"single-use": True}})
     async with peer(served.ws_url) as client:
         assert (await client.authenticate(token))["event"] == "CONNECT"
-    await _eventually(lambda: not len(served.deployment.live))
+    await until(lambda: not len(served.deployment.live))
     async with peer(served.ws_url) as client:
         assert (await client.authenticate(token))["code"] == 401
 
@@ -436,7 +431,7 @@ async def test_streams_beyond_the_limit_are_503(
             assert (await second.authenticate(mint(server)))["code"] == 503
             assert await second.read_to_close() == (0, 1013)
         assert await first.hear(speech[40_000:])
-    await _eventually(lambda: server.deployment.pool.live == 0)
+    await until(lambda: server.deployment.pool.live == 0)
     async with peer(server.ws_url) as third:
         assert (await third.authenticate(mint(server)))["event"] == "CONNECT"
 
@@ -481,7 +476,7 @@ async def test_nothing_of_a_peer_reaches_the_log(
     async with peer(served.ws_url, "token=in-the-query") as client:
         await client.authenticate(token)
         words = await client.hear(speech)
-    await _eventually(lambda: not served.deployment.pool.live)
+    await until(lambda: not served.deployment.pool.live)
     logged = "".join(capfd.readouterr())
     assert token.token not in logged
     assert "in-the-query" not in logged

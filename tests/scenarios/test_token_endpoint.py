@@ -19,6 +19,7 @@ from stapes.signing.authorization import KeyId
 from stapes.signing.signer import sign_request
 from stapes.store.port import SessionCreated
 from stapes.tokens.verification import verify
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.conftest import Served
@@ -373,7 +374,7 @@ def test_record_holds_claims_and_never_the_token(
     """The database says who minted what; nobody can open a session with it."""
     server = start_server()
     answer = replace(post_to(server, client), unsigned=retry("kept")).send().json()
-    server.deployment.writer.flush(timeout_s=5)
+    server.deployment.writer.flush(PATIENCE_S)
 
     (record,) = server.deployment.store.retried_since(datetime.now(UTC) - timedelta(hours=1))
 

@@ -13,6 +13,7 @@ from stapes.identity.model import Verb
 from stapes.store.port import IdentityRemoved, SessionFilter, StreamClosed, StreamOpened
 from tests.conftest import running_server
 from tests.scenarios.rest import SESSIONS, People, Rest, administrator, ocid
+from tests.waiting import PATIENCE_S
 
 TOKEN = "/20220101/actions/realtimeSessionToken"
 USAGE = "/20220101/realtimeSessionUsage"
@@ -193,7 +194,7 @@ def test_usage_is_summed_where_the_caller_may_read(town: Town) -> None:
     store = town.rest.served.deployment.store
     for audio_ms, place in ((1, town.upper), (20, town.lower), (300, town.beside)):
         session_id = town.session(place)
-        town.rest.served.deployment.writer.flush(10)
+        town.rest.served.deployment.writer.flush(PATIENCE_S)
         session = store.sessions(SessionFilter(session_id=session_id), datetime.now(UTC), limit=1)
         owner = (session[0].tenancy_id, place, session[0].user_id)
         now = datetime.now(UTC)

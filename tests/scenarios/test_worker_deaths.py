@@ -15,6 +15,7 @@ import pytest
 from stapes import RealtimeSessionToken
 from stapes.engines.scripted import POISON
 from tests.conftest import Served
+from tests.waiting import until
 
 Mint = Callable[..., RealtimeSessionToken]
 Finals = list[dict[str, Any]]
@@ -22,15 +23,27 @@ Finals = list[dict[str, Any]]
 QUERY = "isAckEnabled=true&finalSilenceThresholdInMs=400&encoding=audio/raw;rate=16000"
 PAUSE = bytes(16000 * 2)
 KILLS = 3
+CHUNK_BYTES = 3200
 
 
-async def stream(server: Served, mint: Mint, peer: Any, audio: bytes, pace_s: float) -> Finals:
-    """Every final of a stream of this audio, with its times; nothing else but partials and acks."""
+async def stream(
+    server: Served,
+    mint: Mint,
+    peer: Any,
+    audio: bytes,
+    pace_s: float,
+    strike: Callable[[int], None] = lambda _: None,
+) -> Finals:
+    """Every final of a stream of this audio, with its times; nothing else but partials and acks.
+
+    ``strike`` is called after each chunk with its number.
+    """
     async with peer(server.ws_url, QUERY) as client:
         await client.authenticate(mint(server))
         reading = asyncio.create_task(_read(client))
-        for start in range(0, len(audio), 3200):
-            await client.socket.send(audio[start : start + 3200])
+        for number, start in enumerate(range(0, len(audio), CHUNK_BYTES)):
+            await client.socket.send(audio[start : start + CHUNK_BYTES])
+            strike(number)
             await asyncio.sleep(pace_s)
         for _ in range(2):
             await client.send_json(event="SEND_FINAL_RESULT")
@@ -46,10 +59,15 @@ async def _read(client: Any) -> Finals:
         finals.append(final)
 
 
-async def kill_a_worker(server: Served, after_s: float, number: int = signal.SIGKILL) -> None:
-    await asyncio.sleep(after_s)
-    pids = server.deployment.pool.busy_pids
-    os.kill(pids[0], number)
+def killing(server: Served, at: int, number: int = signal.SIGKILL) -> Callable[[int], None]:
+    """Strikes the one busy worker after a chunk."""
+
+    def strike(chunk: int) -> None:
+        if chunk == at:
+            (pid,) = server.deployment.pool.busy_pids
+            os.kill(pid, number)
+
+    return strike
 
 
 @pytest.mark.parametrize("engine", ["scripted", "pocketsphinx"])
@@ -63,26 +81,23 @@ async def test_a_killed_worker_is_invisible(
     assert len(expected) >= 2
     before = psutil.Process().num_fds()
     random = Random(7)
-    for _ in range(KILLS):
-        killing = asyncio.create_task(kill_a_worker(server, 0.1 + random.random() * 0.5))
-        assert await stream(server, mint, peer, audio, 0.012) == expected
-        await killing
     pool = server.deployment.pool
-    async with asyncio.timeout(20):
-        while pool.live or psutil.Process().num_fds() > before + pool.limit:
-            await asyncio.sleep(0.02)
+    for _ in range(KILLS):
+        strike = killing(server, random.randrange(len(audio) // CHUNK_BYTES))
+        assert await stream(server, mint, peer, audio, 0.012, strike) == expected
+        await until(lambda: not pool.live)
+    await until(lambda: psutil.Process().num_fds() <= before + pool.limit)
 
 
 async def test_a_worker_that_hangs_is_invisible(
     start_server: Callable[..., Served], mint: Mint, peer: Any, speech: bytes
 ) -> None:
     """It is replaced when it has said nothing for too long."""
-    server = start_server(worker_timeout_s=0.5)
+    server = start_server(worker_timeout_s=2)
     audio = (speech + PAUSE) * 2
     expected = await stream(server, mint, peer, audio, 0.0)
-    hanging = asyncio.create_task(kill_a_worker(server, 0.2, signal.SIGSTOP))
-    assert await stream(server, mint, peer, audio, 0.01) == expected
-    await hanging
+    strike = killing(server, 20, signal.SIGSTOP)
+    assert await stream(server, mint, peer, audio, 0.01, strike) == expected
 
 
 async def test_a_stream_that_kills_its_workers_is_ended(

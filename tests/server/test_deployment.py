@@ -7,16 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.websockets import WebSocket
 from structlog.testing import capture_logs
 
-from stapes.errors import ApiError, GoingAwayError
+from stapes.errors import ApiError, GoingAwayError, ModelError
 from stapes.protocol.events import DrainRequested, Moved
 from stapes.store.port import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
 from tests.server.grants import grant
 from tests.shelf import install
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,7 +39,7 @@ def test_key_whose_private_part_is_elsewhere_verifies_and_does_not_sign(
         key.kid, jwk(key.private_key.public_key()), deployment.store.signing_keys()[0].added_at
     )
     deployment.writer.put(replace(added, added_at=added.added_at.replace(year=2099)))
-    deployment.writer.flush(timeout_s=5)
+    deployment.writer.flush(PATIENCE_S)
     server.stop()
 
     after = start_server().deployment.known.keyring
@@ -106,3 +108,17 @@ def test_the_best_installed_models_serve_and_a_broken_one_is_logged(
 
     assert [share.model for share in deployment.pool.shares] == ["zipformer-en"]
     assert [str(shelf / "broken") in line["cause"] for line in lines if "cause" in line] == [True]
+
+
+def test_one_installed_model_serves_alone(
+    tmp_path: Path, start_server: Callable[..., Served]
+) -> None:
+    """By its name, though a better one is there, and PocketSphinx; another name is told."""
+    shelf = tmp_path / "home" / "models"
+    for name in ("zipformer-en", "mine"):
+        install(shelf, name, "en-US")
+
+    deployment = start_server(engine=None, model="mine").deployment
+    assert [share.model for share in deployment.pool.shares] == ["mine"]
+    with pytest.raises(ModelError, match="there are: mine, pocketsphinx, zipformer-en"):
+        start_server(engine=None, model="nonesuch")

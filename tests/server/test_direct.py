@@ -23,7 +23,7 @@ from stapes.signing.signer import sign_request
 if TYPE_CHECKING:
     from tests.conftest import Served
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 HEALTH = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
 KEYS = b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n"
 

@@ -46,6 +46,7 @@ def test_ready_names_the_models_and_the_streams(client: httpx.Client, served: Se
                 "languageCodes": ["en-US"],
             }
         ],
+        "punctuation": [],
         "streams": {"live": 0, "limit": served.deployment.pool.limit},
     }
 

@@ -22,7 +22,7 @@ from stapes.signing.signer import sign_credentials
 if TYPE_CHECKING:
     from tests.conftest import Served
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.conftest import Served
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 MASK = b"\0\0\0\0"
 
 

@@ -29,9 +29,9 @@ from stapes.protocol.events import (
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import Ear
 from tests.engines.models import TONES
+from tests.waiting import PATIENCE_S, is_running, until
 
 PARAMS = ListenerParams("audio/raw;rate=16000", HearingParams(), 0, 2000)
-PATIENCE_S = 60
 
 
 @asynccontextmanager
@@ -43,9 +43,7 @@ async def running(engine: str = "scripted", **options: Any) -> AsyncIterator[Poo
     finally:
         pids = pool.worker_pids
         await pool.close()
-        async with asyncio.timeout(PATIENCE_S):
-            while any(psutil.pid_exists(pid) for pid in pids):
-                await asyncio.sleep(0.02)
+        await until(lambda: not any(is_running(pid) for pid in pids))
 
 
 class Inbox:
@@ -120,9 +118,7 @@ async def test_a_process_serves_one_stream_and_ends_with_it() -> None:
             pids += pool.busy_pids
             ear.release()
         assert len(set(pids)) == 2
-        async with asyncio.timeout(PATIENCE_S):
-            while any(psutil.pid_exists(pid) for pid in pids):
-                await asyncio.sleep(0.02)
+        await until(lambda: not any(is_running(pid) for pid in pids))
 
 
 async def test_an_engine_of_many_streams_shares_a_process() -> None:
@@ -160,9 +156,7 @@ async def test_a_killed_template_is_started_again() -> None:
     async with running(warm=1) as pool:
         template = pool.worker_pids[0]
         os.kill(template, signal.SIGKILL)
-        async with asyncio.timeout(PATIENCE_S):
-            while pool.worker_pids[:1] in ([], [template]) or pool.problem:
-                await asyncio.sleep(0.01)
+        await until(lambda: pool.worker_pids[:1] not in ([], [template]) and not pool.problem)
         assert pool.worker_pids[0] != template
         (await pool.take(PARAMS, Inbox().post)).release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,17 +14,20 @@ import pytest
 from structlog.testing import capture_logs
 
 from stapes.engines.hearing import ListenerParams
+from stapes.engines.model_folder import RECORD
 from stapes.engines.port import HearingParams
 from stapes.errors import EngineError, InvalidParameterError, ServiceUnavailableError
 from stapes.models.catalogue import Catalogue, read_catalogue
-from stapes.models.shelf import RECORD, InstalledModel
+from stapes.models.shelf import InstalledModel, read_record
 from stapes.protocol.events import Event
-from stapes.workers.pools import Pools, Share
+from stapes.workers.pools import Pools
+from stapes.workers.shares import Share
+from tests.engines.models import PUNCTUATION
 from tests.shelf import install
+from tests.waiting import PATIENCE_S, is_running, until
 
 CATALOGUE = read_catalogue()
 POCKETSPHINX = InstalledModel(CATALOGUE["pocketsphinx"])
-PATIENCE_S = 60
 
 
 @asynccontextmanager
@@ -42,9 +46,7 @@ async def closing(pools: Pools) -> AsyncIterator[Pools]:
     finally:
         pids = pools.worker_pids
         await pools.close()
-        async with asyncio.timeout(PATIENCE_S):
-            while any(psutil.pid_exists(pid) for pid in pids):
-                await asyncio.sleep(0.02)
+        await until(lambda: not any(is_running(pid) for pid in pids))
 
 
 def params(
@@ -83,6 +85,40 @@ async def test_each_stream_goes_to_the_best_model_for_it(tmp_path: Path) -> None
             Share("zipformer-en", "scripted", "ORACLE", ("GENERIC",), ("en-US",)),
             Share("zipformer-en-20m", "scripted", "ORACLE", ("GENERIC",), ("en-GB",)),
         ]
+
+
+async def test_models_that_set_marks_are_loaded_beside_those_that_hear(tmp_path: Path) -> None:
+    """And never hear; the better one by the catalogue, and none that cannot be loaded."""
+    made = [punctuation(tmp_path, name) for name in ("own", "punctuation-en")]
+    broken = punctuation(tmp_path, "a-broken")
+    (tmp_path / "a-broken" / "bpe.vocab").unlink()
+    heard = install(tmp_path, "mine", "en-US", "en-GB")
+    with capture_logs() as logs:
+        async with running([*made, broken, heard]) as pools:
+            assert [share.model for share in pools.shares] == ["mine"]
+            (marked,) = pools.marked
+            assert marked == Share("punctuation-en", "sherpa", "ORACLE", ("GENERIC",), ("en-US",))
+    said = [(each["event"], each["model"]) for each in logs if "model" in each]
+    assert sorted(said) == [
+        ("hears", "mine"),
+        ("model cannot be loaded", "a-broken"),
+        ("punctuates", "punctuation-en"),
+    ]
+
+
+async def test_a_model_that_sets_marks_does_not_start_a_server(tmp_path: Path) -> None:
+    """It hears nothing."""
+    with pytest.raises(EngineError, match="no model can be loaded"):
+        await Pools.start([punctuation(tmp_path, "own")], CATALOGUE)
+
+
+def punctuation(shelf: Path, name: str) -> InstalledModel:
+    """The model of marks and capitals, by another name."""
+    folder = shelf / name
+    shutil.copytree(PUNCTUATION / "edge", folder)
+    record = (folder / RECORD).read_text()
+    (folder / RECORD).write_text(record.replace('"edge"', f'"{name}"'))
+    return InstalledModel(read_record(folder), folder)
 
 
 async def test_the_log_says_which_model_serves_what(tmp_path: Path) -> None:
@@ -188,5 +224,5 @@ async def test_a_problem_names_its_model(tmp_path: Path) -> None:
         psutil.Process(pools.worker_pids[0]).kill()
         async with asyncio.timeout(PATIENCE_S):
             while pools.problem is None:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)  # a problem may be over soon: no turn is to be missed
         assert pools.problem.startswith("a: ")

@@ -167,16 +167,19 @@ def _clips(manifest: Path | None, language: str, most: int | None, plot: Path | 
 def _serving(language: str) -> tuple[str, Path | None]:
     """Engine and folder of the model that our own server would hear this language with."""
     from stapes.models.catalogue import Need, choose, read_catalogue
-    from stapes.models.shelf import read_shelf
+    from stapes.models.shelf import only, read_shelf
     from stapes.settings import load
 
     settings = load()
     if settings.engine is not None:
         return settings.engine, settings.model
     catalogue = read_catalogue(settings.home)
-    models = read_shelf(settings.shelf, catalogue).models
+    shelf = read_shelf(settings.shelf, catalogue)
+    chosen = shelf.models.values() if settings.model is None else only(str(settings.model), shelf)
+    models = {model.name: model for model in chosen if model.row.hears}
     best = choose({name: model.row.needs for name, model in models.items()}, catalogue)
-    model = models[best.get(Need("ORACLE", "GENERIC", language), "pocketsphinx")]
+    last = next(iter(models))  # what comes with Stapes, or the one that was named
+    model = models[best.get(Need("ORACLE", "GENERIC", language), last)]
     return model.row.engine, model.folder
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import httpx
 import typer
 
 from stapes.errors import ClientError
@@ -55,6 +54,8 @@ def demo(
 
 def _advice(url: str) -> str | None:
     """What the server would say on how to hear better."""
+    import httpx
+
     from stapes.models.catalogue import advice, read_catalogue
 
     with httpx.Client(trust_env=False) as client:

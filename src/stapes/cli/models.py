@@ -235,7 +235,7 @@ def _cells(row: Model, *, installed: bool) -> list[str]:
         row.model_type,
         "all" if "*" in row.languages else " ".join(row.languages),
         "?" if row.size is None else f"{row.size / 1e6:.0f}",
-        "yes" if row.streaming else "no",
+        {True: "yes", False: "no", None: "-"}[row.streaming],
         "-" if row.wer is None else f"{row.wer.percent} % ({row.wer.set})",
         row.licence or "?",
         row.summary,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import typer
 
+LONGEST_AGE = timedelta(days=36_500)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _AGE = re.compile(r"(\d{1,6})([dhms])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -31,10 +32,12 @@ def parse_moment(text: str) -> datetime:
 
 
 def parse_age(text: str) -> timedelta:
-    """``30d``, ``12h``, ``90m`` or ``5s``. Raises `typer.BadParameter`."""
+    """``30d``, ``12h``, ``90m`` or ``5s``; a century at most. Raises `typer.BadParameter`."""
     if not (match := _AGE.fullmatch(text)):
         raise typer.BadParameter(f"{text!r} is no age such as 30d, 12h or 90m")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if (age := timedelta(**{_UNITS[match[2]]: int(match[1])})) > LONGEST_AGE:
+        raise typer.BadParameter(f"{text!r} is more than {LONGEST_AGE.days}d")
+    return age
 
 
 def format_moment(moment: datetime) -> str:

@@ -11,9 +11,6 @@ from stapes.cli.moments import parse_age
 from stapes.cli.own_store import open_own
 from stapes.cli.terminal import HomeFolder, local_actor
 
-NOTHING_BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
-"""There is no older record, whatever age is asked for."""
-
 
 def prune(
     *,
@@ -66,9 +63,5 @@ def prune(
 
 def _before(now: datetime, age: str | None, days: float | None) -> datetime | None:
     if age is not None:
-        return _earlier(now, parse_age(age))
-    return None if days is None else _earlier(now, timedelta(days=days))
-
-
-def _earlier(now: datetime, age: timedelta) -> datetime:
-    return now - min(age, now - NOTHING_BEFORE)
+        return now - parse_age(age)
+    return None if days is None else now - timedelta(days=days)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stapes.cli.terminal import HomeFolder
-from stapes.client.urls import is_loopback
 
 if TYPE_CHECKING:
     from stapes.server.running import Running
@@ -27,6 +27,14 @@ def serve(
         str | None,
         typer.Option(help="The one engine that hears.", show_default="the best installed models"),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="The one installed model that hears; with --engine, the folder it loads.",
+            metavar="NAME",
+            show_default="the best for each language",
+        ),
+    ] = None,
     streams: Annotated[
         int | None, typer.Option(help="Concurrent streams.", show_default="from the cores")
     ] = None,
@@ -40,12 +48,19 @@ def serve(
 
     - stapes serve
     - stapes serve --home /srv/stapes --port 9000
+    - stapes serve --model zipformer-en
     """
     from stapes.server import logs, running
     from stapes.settings import load
 
     settings = load(
-        home=home, host=host, port=port, engine=engine, streams=streams, log_level=log_level
+        home=home,
+        host=host,
+        port=port,
+        engine=engine,
+        model=model,
+        streams=streams,
+        log_level=log_level,
     )
     logs.configure(settings.log_level)
     running.serve(settings, _announce)
@@ -53,6 +68,8 @@ def serve(
 
 def _announce(running: Running) -> None:
     """Where it listens, and how to mint a token there."""
+    from stapes.client.urls import is_loopback
+
     home = running.deployment.home
     host = running.deployment.settings.host
     if not is_loopback(f"http://[{host}]" if ":" in host else f"http://{host}"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import numpy as np
 
@@ -49,12 +49,28 @@ together; it goes on with what `Turn.take` would return, and returns what was he
 
 @dataclass(frozen=True, slots=True)
 class ListenerParams:
-    """What a stream is listened to with; ``encoding`` is the parameter of the wire."""
+    """What a stream is listened to with; ``encoding`` is the parameter of the wire.
+
+    ``punctuates``: whether a model may set marks in the words of its finals.
+    """
 
     encoding: str
     hearing: HearingParams
     partial_silence_ms: int
     final_silence_ms: int
+    punctuates: bool = False
+
+
+class Punctuator(Protocol):
+    """What sets marks, and capitals, in the words of an utterance that has ended."""
+
+    def fits(self, hearing: HearingParams) -> bool:
+        """Whether it can, in what such a stream says."""
+        ...
+
+    def punctuate(self, words: Sequence[Word]) -> tuple[Word, ...]:
+        """The same words, with marks at their ends; nothing but the words decides which."""
+        ...
 
 
 class Listener:
@@ -66,8 +82,12 @@ class Listener:
         params: ListenerParams,
         voice_activity: VoiceActivity | None = None,
         checkpoint: Checkpoint | None = None,
+        punctuators: Sequence[Punctuator] = (),
     ) -> None:
         """Open a recogniser; without ``voice_activity``, Silero judges what is speech.
+
+        The first of ``punctuators`` that fits sets the marks of finals, where that is asked for
+        and the engine does not.
 
         With a ``checkpoint`` of a listener of the same engine and parameters, go on from there:
         the next audio is what follows its ``audio_bytes``. Of another engine, what that one had
@@ -89,6 +109,9 @@ class Listener:
         is_same = state is not None and state.engine == self._engine_name
         self._recogniser = engine.open(hearing, state.learnt if state and is_same else b"")
         self._has_partials = engine.capabilities.partials
+        sets_marks = params.punctuates and not engine.capabilities.punctuation
+        fitting = (each for each in punctuators if sets_marks and each.fits(params.hearing))
+        self._punctuator = next(fitting, None)
         self._decoded_samples = 0
         self._speech_samples = 0
         self._now = 0
@@ -231,6 +254,8 @@ class Listener:
 
     def _final(self, through_ms: int) -> UtteranceHeard:
         words, self._utterance = self._utterance.words, _Utterance()
+        if self._punctuator is not None:
+            words = self._punctuator.punctuate(words)
         start_ms, end_ms = (words[0].start_ms, words[-1].end_ms) if words else (through_ms,) * 2
         return UtteranceHeard(words, through_ms - end_ms, start_ms, end_ms, through_ms)
 

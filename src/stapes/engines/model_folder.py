@@ -15,6 +15,7 @@ The record is ``stapes-model.toml``, beside the files of the model. Of it an eng
     delay_ms = 120
 
 Whatever else is in it (name, licence, where it came from) is for people and for who installed it.
+A model that sets marks in what others hear has ``role = "punctuation"``, and no sample rate.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from stapes.errors import EngineError
 
 RECORD = "stapes-model.toml"
 EVERY_LANGUAGE = "*"
+HEARING = "hearing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,8 @@ class ModelFolder:
     languages: tuple[str, ...]
     domains: tuple[str, ...]
     model_type: str
-    sample_rate_hz: int
+    sample_rate_hz: int = 0
+    role: str = HEARING
     files: tuple[Path, ...]
     options: Mapping[str, Any]
 
@@ -64,11 +67,11 @@ class ModelFolder:
 _ADAPTER = TypeAdapter(ModelFolder)
 
 
-def read_model_folder(folder: Path) -> ModelFolder:
+def read_model_folder(folder: Path, role: str = HEARING) -> ModelFolder:
     """Read the record of a folder.
 
-    Raises `EngineError`, naming what is wrong: no record, one that cannot be read, a file that is
-    not there or lies outside the folder.
+    Raises `EngineError`, naming what is wrong: no record, one that cannot be read, one of a model
+    with another role, a file that is not there or lies outside the folder.
     """
     path = folder / RECORD
     try:
@@ -80,7 +83,25 @@ def read_model_folder(folder: Path) -> ModelFolder:
         raise EngineError(f"no model: {error}") from error
     except (TOMLDecodeError, UnicodeDecodeError, ValidationError, KeyError, TypeError) as error:
         raise EngineError(f"{path} is no record of a model: {error}") from error
+    if found.role != role:
+        raise EngineError(f"{path} is of a model for {found.role}, not for {role}")
+    if role == HEARING and not found.sample_rate_hz:
+        raise EngineError(f"{path} is no record of a model: it has no sample_rate_hz")
     for file in found.files:
         if not file.is_file() or ".." in file.parts:
             raise EngineError(f"the model has no file {file}")
     return found
+
+
+def read_onnx_fields(path: Path) -> dict[str, str]:
+    """The fields of an ONNX file's metadata. Raises `EngineError` when it cannot be loaded."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    except Exception as error:
+        raise EngineError(f"the model could not be loaded: {error}") from error
+    return dict(session.get_modelmeta().custom_metadata_map)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from stapes.engines.model_folder import read_model_folder
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
@@ -45,6 +44,9 @@ def read_capabilities(model: Path) -> Capabilities:
 
     Raises `EngineError`, as `read_model_folder` does.
     """
+    # Its parser takes longer to load than all that this engine needs.
+    from stapes.engines.model_folder import read_model_folder
+
     folder = read_model_folder(model)
     return replace(
         _CAPABILITIES,

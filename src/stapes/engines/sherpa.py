@@ -3,7 +3,7 @@
 The files of a model's folder (`stapes.engines.model_folder`) tell what it is:
 
 * a transducer (Zipformer and others): ``encoder*.onnx``, ``decoder*.onnx``, ``joiner*.onnx``; with
-  ``bpe.vocab`` (or the option ``modeling_unit = "cjkchar"``) it takes phrases
+  ``bpe.vocab`` or ``bpe.model`` (or the option ``modeling_unit = "cjkchar"``) it takes phrases
 * Paraformer: ``encoder*.onnx``, ``decoder*.onnx``
 * one ``*.onnx``: a CTC model, of Zipformer2, NeMo or T-one by the fields of its metadata
 
@@ -20,14 +20,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
 
-from stapes.engines.model_folder import ModelFolder, read_model_folder
+from stapes.engines.model_folder import ModelFolder, read_model_folder, read_onnx_fields
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment, Turn
 from stapes.engines.tokens import Token, can_spell, join_tokens
+from stapes.engines.vocabulary import write_vocabulary
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
 
@@ -44,24 +46,35 @@ STANDING, NEWEST = 0.95, 0.6
 """Confidence in the words of a partial: a search that only appends may still lengthen the last."""
 
 
-def _transducer(folder: ModelFolder) -> dict[str, str]:
+def _transducer(folder: ModelFolder, scratch: Path) -> dict[str, str]:
     files = {part: str(folder.file(f"{part}*.onnx")) for part in ("encoder", "decoder", "joiner")}
     if not _takes_phrases(folder):
         return files
     unit = str(folder.options.get("modeling_unit", "bpe"))
     beam = {"decoding_method": "modified_beam_search", "modeling_unit": unit}
-    return {**files, **beam, "bpe_vocab": str(folder.find("bpe.vocab") or "")}
+    return {**files, **beam, "bpe_vocab": _vocabulary(folder, scratch)}
 
 
-def _ctc(folder: ModelFolder) -> dict[str, str]:
+def _vocabulary(folder: ModelFolder, scratch: Path) -> str:
+    """The file of the pieces that words are spelt with; made of ``bpe.model`` where it is not."""
+    given = folder.find("bpe.vocab")
+    model = folder.find("bpe.model")
+    if given is not None or model is None:
+        return str(given or "")
+    made = scratch / "bpe.vocab"
+    made.write_text(write_vocabulary(model.read_bytes()), encoding="utf-8")
+    return str(made)
+
+
+def _ctc(folder: ModelFolder, _scratch: Path) -> dict[str, str]:
     return {"model": str(folder.file("*.onnx"))}
 
 
-def _paraformer(folder: ModelFolder) -> dict[str, str]:
+def _paraformer(folder: ModelFolder, _scratch: Path) -> dict[str, str]:
     return {part: str(folder.file(f"{part}*.onnx")) for part in ("encoder", "decoder")}
 
 
-KINDS: Mapping[str, tuple[str, Callable[[ModelFolder], dict[str, str]]]] = MappingProxyType(
+KINDS: Mapping[str, tuple[str, Callable[[ModelFolder, Path], dict[str, str]]]] = MappingProxyType(
     {
         "transducer": ("from_transducer", _transducer),
         "zipformer2-ctc": ("from_zipformer2_ctc", _ctc),
@@ -70,7 +83,8 @@ KINDS: Mapping[str, tuple[str, Callable[[ModelFolder], dict[str, str]]]] = Mappi
         "paraformer": ("from_paraformer", _paraformer),
     }
 )
-"""What loads each kind, and the arguments that are its own."""
+"""What loads each kind, and the arguments that are its own: of its files, or made in a folder that
+is there while it loads."""
 
 USUAL_FACTOR = 0.1
 """CPU seconds for a second of speech, where the record does not say: a Zipformer of 70 MB."""
@@ -121,8 +135,13 @@ class SherpaEngine:
 
         For one that the vocabulary cannot spell it would drop them all, and write it to the log.
         """
-        cased = (phrase.upper() if self.is_capital else phrase for phrase in phrases)
-        return "/".join(phrase for phrase in cased if can_spell(phrase, self._pieces))
+        found = (self._spelling(phrase) for phrase in phrases)
+        return "/".join(phrase for phrase in found if phrase is not None)
+
+    def _spelling(self, phrase: str) -> str | None:
+        """A phrase in the case that the vocabulary has it in; None when it cannot be spelt."""
+        cases = (phrase.upper(),) if self.is_capital else (phrase, phrase.lower())
+        return next((each for each in cases if can_spell(each, self._pieces)), None)
 
     def _decode(self, streams: list[Any]) -> None:
         try:
@@ -217,23 +236,10 @@ def _kind_by_files(folder: ModelFolder) -> str:
         return "transducer"
     if folder.find("encoder*.onnx"):
         return "paraformer"
-    fields = _metadata(folder.file("*.onnx"))
+    fields = read_onnx_fields(folder.file("*.onnx"))
     if "frame_length_ms" in fields:
         return "t-one-ctc"
     return "zipformer2-ctc" if fields.get("model_type") == "zipformer2" else "nemo-ctc"
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-    except Exception as error:
-        raise EngineError(f"the model could not be loaded: {error}") from error
-    return dict(session.get_modelmeta().custom_metadata_map)
 
 
 def _load(folder: ModelFolder, kind: str) -> Any:
@@ -241,12 +247,13 @@ def _load(folder: ModelFolder, kind: str) -> Any:
     try:
         import sherpa_onnx
 
-        return getattr(sherpa_onnx.OnlineRecognizer, name)(
-            tokens=str(folder.file("tokens.txt")),
-            num_threads=1,  # a process is one core's work; threads would not survive the fork
-            sample_rate=folder.sample_rate_hz,
-            **own_arguments(folder),
-        )
+        with TemporaryDirectory(prefix="stapes-") as scratch:
+            return getattr(sherpa_onnx.OnlineRecognizer, name)(
+                tokens=str(folder.file("tokens.txt")),
+                num_threads=1,  # a process is one core's work; threads would not survive the fork
+                sample_rate=folder.sample_rate_hz,
+                **own_arguments(folder, Path(scratch)),
+            )
     except ImportError as error:
         raise EngineError(f"sherpa-onnx is not installed: {error}") from error
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -255,7 +262,7 @@ def _load(folder: ModelFolder, kind: str) -> Any:
 
 def _takes_phrases(folder: ModelFolder) -> bool:
     is_spelt = folder.options.get("modeling_unit") == "cjkchar"
-    return is_spelt or folder.find("bpe.vocab") is not None
+    return is_spelt or any(folder.find(name) for name in ("bpe.vocab", "bpe.model"))
 
 
 def _capabilities(folder: ModelFolder, kind: str) -> Capabilities:

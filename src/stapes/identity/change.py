@@ -14,13 +14,12 @@ from stapes.identity.model import (
     Compartment,
     Directory,
     Group,
+    Identity,
     Policy,
     Tenancy,
     User,
     Verb,
 )
-
-Identity = Tenancy | Compartment | User | Group | Policy | ApiKey | BearerKey
 
 PLACES: dict[type[Any], str] = {
     Tenancy: "tenancies",

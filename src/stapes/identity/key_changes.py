@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from stapes.errors import NameTakenError
-from stapes.identity.change import PLACES, Change, Identity, key_of
-from stapes.identity.model import ApiKey, BearerKey, Directory
+from stapes.identity.change import PLACES, Change, key_of
+from stapes.identity.model import ApiKey, BearerKey, Directory, Identity
 from stapes.identity.naming import find_key, find_user
 
 

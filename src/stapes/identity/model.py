@@ -103,6 +103,9 @@ class Policy:
     bindings: tuple[Binding, ...] = ()
 
 
+Identity = Tenancy | Compartment | User | Group | Policy | ApiKey | BearerKey
+
+
 @dataclass(frozen=True)
 class Directory:
     """A snapshot of everyone and everything that requests are checked against, by OCID.

@@ -81,17 +81,19 @@ class WordErrorRate(_Part):
 class Model(_Part):
     """One row.
 
-    ``languages`` and ``domains`` are as on the wire; ``*`` is every language. ``sherpa`` is what
+    ``languages`` and ``domains`` are as on the wire; ``*`` is every language. A model whose
+    ``role`` is punctuation hears nothing: it sets marks in what others hear. ``sherpa`` is what
     that engine alone wants to know of the model.
     """
 
     name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+    role: Literal["hearing", "punctuation"] = "hearing"
     engine: str
     model_type: Literal["ORACLE", "WHISPER"]
     languages: Annotated[tuple[str, ...], Field(min_length=1)]
     domains: Annotated[tuple[Literal["GENERIC", "MEDICAL"], ...], Field(min_length=1)]
-    sample_rate_hz: Literal[8000, 16000]
-    streaming: bool
+    sample_rate_hz: Literal[8000, 16000] | None = None
+    streaming: bool | None = None
     summary: str = ""
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     revision: str | None = None
@@ -108,7 +110,16 @@ class Model(_Part):
                 raise ValueError(f"no language of {self.model_type} is called {language}")
         if not self.files and not self.is_built_in:
             raise ValueError("a model has files")
+        if self.hears and (self.sample_rate_hz is None or self.streaming is None):
+            raise ValueError("a model that hears has sample_rate_hz and streaming")
+        if not self.hears and self.engine != "sherpa":
+            raise ValueError(f"no model of {self.engine} sets marks alone, those of sherpa do")
         return self
+
+    @property
+    def hears(self) -> bool:
+        """Whether it is a recogniser."""
+        return self.role == "hearing"
 
     @property
     def is_built_in(self) -> bool:
@@ -179,11 +190,10 @@ def find(catalogue: Catalogue, name: str) -> Model:
         raise ModelError(f"there is no model {name!r}; see `stapes models list`") from None
 
 
-def choose(serving: Mapping[str, Iterable[Need]], catalogue: Catalogue) -> dict[Need, str]:
-    """The best model for each need, of those in ``serving``: names with the needs they serve.
+def ranked(names: Iterable[str], catalogue: Catalogue) -> list[str]:
+    """Names of models, the better ones first: as they stand in the catalogue.
 
-    The better one stands before the other in the catalogue; one that stands there no more comes
-    last, but before what comes with Stapes.
+    One that stands there no more comes last, but before what comes with Stapes.
     """
     places = {name: place for place, name in enumerate(catalogue)}
 
@@ -194,15 +204,22 @@ def choose(serving: Mapping[str, Iterable[Need]], catalogue: Catalogue) -> dict[
             name,
         )
 
+    return sorted(names, key=rank)
+
+
+def choose(serving: Mapping[str, Iterable[Need]], catalogue: Catalogue) -> dict[Need, str]:
+    """The best model for each need, of those in ``serving``: names with the needs they serve."""
     chosen: dict[Need, str] = {}
-    for name in sorted(serving, key=rank, reverse=True):
+    for name in reversed(ranked(serving, catalogue)):
         chosen |= dict.fromkeys(serving[name], name)
     return chosen
 
 
 def suggest(catalogue: Catalogue, need: Need) -> Model | None:
     """The best model to install for ``need``, of a modest size if there is one."""
-    fitting = [row for row in catalogue.values() if need in row.needs and not row.is_built_in]
+    fitting = [
+        row for row in catalogue.values() if row.hears and need in row.needs and not row.is_built_in
+    ]
     modest = [row for row in fitting if (row.size or 0) <= MODEST_BYTES]
     return next(iter(modest + fitting), None)
 

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stapes.engines.model_folder import RECORD
 from stapes.errors import ModelError
 from stapes.models.catalogue import Catalogue, Model, parse_model
 
-RECORD = "stapes-model.toml"
 """What was pulled; the engine reads here, too, what model it is."""
 
 CHUNK_BYTES = 1024 * 1024
@@ -67,6 +67,18 @@ def read_shelf(folder: Path, catalogue: Catalogue) -> Shelf:
         else:
             models[model.name] = model
     return Shelf(models, tuple(faults))
+
+
+def only(name: str, shelf: Shelf) -> list[InstalledModel]:
+    """The one model of this name that hears, and those that set marks in what it hears.
+
+    Raises `ModelError`, which names what is installed, when it is not.
+    """
+    hearing = sorted(each.name for each in shelf.models.values() if each.row.hears)
+    if name not in hearing:
+        installed = ", ".join(hearing)
+        raise ModelError(f"no model {name!r} that hears is installed; there are: {installed}")
+    return [each for each in shelf.models.values() if each.name == name or not each.row.hears]
 
 
 def read_record(folder: Path) -> Model:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stapes.errors import ApiError
-from stapes.protocol.extension import Extended
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
-from stapes.protocol.messages import Authentication, Outgoing, Transcription
 from stapes.protocol.params import Params
+
+if TYPE_CHECKING:  # workers know events and no messages, whose models take a while to load
+    from stapes.protocol.extension import Extended
+    from stapes.protocol.messages import Authentication, Outgoing, Transcription
 
 # Events
 

@@ -177,7 +177,7 @@ PARAMETERS = (
         _choice(*_PUNCTUATION),
         allowed=_PUNCTUATION,
         default="NONE",
-        help="what adds marks to the engine's own: nothing, spoken marks, or simple rules",
+        help="what adds marks to the engine's own: nothing, spoken marks, or a model and rules",
     ),
     Parameter(
         "customizations",
@@ -185,7 +185,7 @@ PARAMETERS = (
         _customizations,
         allowed=(),
         default="[]",
-        help="JSON array of objects; there are none yet, so any is refused or ignored",
+        help="JSON array: which of the server's phrase lists are heard rather; see Phrase lists",
     ),
     Parameter(
         "shouldIgnoreInvalidCustomizations",
@@ -193,7 +193,7 @@ PARAMETERS = (
         _flag,
         allowed=_FLAGS,
         default="false",
-        help="whether customizations that cannot be loaded are ignored",
+        help="whether customizations that cannot be used are passed over",
     ),
 )
 
@@ -239,9 +239,7 @@ def parse_params(query: str, content_type: str | None = None) -> Params:
         for row in PARAMETERS
         if (name := _name_used(row, given)) is not None
     }
-    params = Params(**{**values, "language": _language(values)})
-    _check_customizations(params)
-    return params
+    return Params(**{**values, "language": _language(values)})
 
 
 def _name_used(row: Parameter, given: Mapping[str, str]) -> str | None:
@@ -257,11 +255,3 @@ def _language(values: Mapping[str, Any]) -> str:
         "languageCode", code
     )
     return language
-
-
-def _check_customizations(params: Params) -> None:
-    if params.customizations and not params.ignore_customizations:
-        raise InvalidParameterError(
-            "customizations are not supported by this server; leave them out or set "
-            "shouldIgnoreInvalidCustomizations=true."
-        )

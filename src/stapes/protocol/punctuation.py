@@ -2,8 +2,9 @@
 
 Most engines hear words alone; of one that punctuates, the marks at the end of a word become tokens
 of their own, whatever was asked for. With SPOKEN the names of marks become the marks; with AUTO an
-utterance is taken for one sentence; with NONE the words stay as the engine says them. Both know
-English; of other languages SPOKEN leaves the words alone, and AUTO knows no questions.
+utterance begins with a capital and ends as a sentence does, and the marks inside it are those of a
+model, if one is installed; with NONE the words stay as the engine says them. Both know English; of
+other languages SPOKEN leaves the words alone, and AUTO knows no questions.
 
 Spoken marks, in any case::
 
@@ -134,6 +135,8 @@ def _as_sentence(words: Sequence[Word], *, is_english: bool, is_final: bool) -> 
     shown[0] = replace(first, text=first.text[:1].upper() + first.text[1:])
     if is_final and not shown[-1].text.endswith(_ENDS):
         mark = "?" if is_english and _is_question(words) else "."
+        while len(shown) > 1 and isinstance(shown[-1], Mark):
+            shown.pop()  # a comma, which is no end
         shown.append(_mark_after(shown, mark, words[-1]))
     return shown
 

@@ -168,9 +168,9 @@ class StreamAccount:
         return self._wall_before_ms + round((time.monotonic() - self._began) * 1000)
 
 
-def hearing_params(params: Params) -> HearingParams:
+def hearing_params(params: Params, phrases: tuple[str, ...] = ()) -> HearingParams:
     """What of the parameters decides which model hears the stream, and how."""
-    return HearingParams(params.language, params.model_type, params.model_domain)
+    return HearingParams(params.language, params.model_type, params.model_domain, phrases)
 
 
 async def open_account(

@@ -13,7 +13,7 @@ import structlog
 
 from stapes.errors import HomeError, ServiceUnavailableError, StoreError
 from stapes.models.catalogue import read_catalogue
-from stapes.models.shelf import read_shelf
+from stapes.models.shelf import only, read_shelf
 from stapes.server.home import Home, open_home
 from stapes.server.known import Known, keep_known, read_known
 from stapes.server.live import LiveSessions
@@ -25,7 +25,7 @@ from stapes.store.port import Store
 from stapes.store.sql import open_store
 from stapes.store.writer import Writer
 from stapes.tokens.keys import SigningKey
-from stapes.workers.pools import Pools
+from stapes.workers.pools import Pools, rank_punctuators
 from stapes.workers.watching import Bounds
 
 log = structlog.get_logger(__name__)
@@ -138,11 +138,15 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
 
 
 async def open_pools(settings: Settings) -> Pools:
-    """The engine of the settings, or else the best installed model for each need.
+    """The engine of the settings, or its one model, or else the best installed for each need.
 
     Raises `stapes.errors.EngineError`, `stapes.errors.ModelError`.
     """
     bounds = Bounds(settings.worker_timeout_s, settings.worker_memory_mb)
+    catalogue = read_catalogue(settings.home)
+    shelf = read_shelf(settings.shelf, catalogue)
+    for fault in shelf.faults:
+        log.error("model_unreadable", cause=fault)
     if settings.engine is not None:
         return await Pools.start_one(
             settings.engine,
@@ -150,13 +154,10 @@ async def open_pools(settings: Settings) -> Pools:
             streams=settings.streams,
             warm=settings.warm_workers,
             bounds=bounds,
+            punctuators=rank_punctuators(shelf.models.values(), catalogue),
         )
-    catalogue = read_catalogue(settings.home)
-    shelf = read_shelf(settings.shelf, catalogue)
-    for fault in shelf.faults:
-        log.error("model_unreadable", cause=fault)
     return await Pools.start(
-        shelf.models.values(),
+        shelf.models.values() if settings.model is None else only(str(settings.model), shelf),
         catalogue,
         streams=settings.streams,
         warm=settings.warm_workers,

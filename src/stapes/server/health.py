@@ -15,7 +15,7 @@ from stapes.errors import StoreError
 from stapes.server.deployment import Deployment
 from stapes.server.openapi import headers, refusals
 from stapes.tokens.keys import jwks
-from stapes.workers.pools import Share
+from stapes.workers.shares import Share
 
 router = APIRouter()
 
@@ -50,6 +50,7 @@ class Ready(BaseModel):
 
     status: Literal["ready"]
     models: list[ModelShare]
+    punctuation: list[ModelShare]
     streams: Streams
 
 
@@ -97,7 +98,7 @@ async def health() -> Alive:
     },
 )
 async def ready(request: Request) -> JSONResponse:
-    """Whether sessions can be opened and recorded now, how many, and which model hears what."""
+    """Whether sessions can be opened and recorded now, how many, and which model serves what."""
     deployment: Deployment = request.app.state.deployment
     reasons = await reasons_not_to_be_ready(deployment)
     if reasons:
@@ -106,6 +107,7 @@ async def ready(request: Request) -> JSONResponse:
         {
             "status": "ready",
             "models": [_share_object(share) for share in deployment.pool.shares],
+            "punctuation": [_share_object(share) for share in deployment.pool.marked],
             "streams": {"live": len(deployment.live), "limit": deployment.pool.limit},
         }
     )

@@ -10,6 +10,7 @@ import structlog
 from starlette.websockets import WebSocket
 
 from stapes.engines.hearing import ListenerParams
+from stapes.engines.port import HearingParams
 from stapes.errors import (
     ApiError,
     InvalidParameterError,
@@ -40,13 +41,13 @@ from stapes.server.accounting import (
     ENCODING_NAMES,
     StreamAccount,
     described,
-    hearing_params,
     open_account,
     unrecordable,
 )
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment
 from stapes.server.live import PING_TIMEOUT_S, LiveSession
+from stapes.server.phrases import hearing_for
 from stapes.server.resuming import Continued, Wish, parse_wish, take_over
 from stapes.settings import Settings
 from stapes.store.port import SessionCreated
@@ -142,8 +143,10 @@ class Opening:
         account = None
         try:
             self._check_limits(self.grant, params)
+            pool, home = self._deployment.pool, self._deployment.home
+            hearing = await hearing_for(pool, home.path, params)
             account = await self._open_account(self.grant, params)
-            ear = await self._deployment.pool.take(_listener_params(params), on_event, checkpoint)
+            ear = await pool.take(_listener_params(params, hearing), on_event, checkpoint)
         except ApiError:
             if account is not None:
                 await account.withdraw()
@@ -268,10 +271,11 @@ def _ms(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * 1000)
 
 
-def _listener_params(params: Params) -> ListenerParams:
+def _listener_params(params: Params, hearing: HearingParams) -> ListenerParams:
     return ListenerParams(
         encoding=ENCODING_NAMES[params.encoding],
-        hearing=hearing_params(params),
+        hearing=hearing,
         partial_silence_ms=params.partial_silence_ms,
         final_silence_ms=params.final_silence_ms,
+        punctuates=params.punctuation == "AUTO",
     )

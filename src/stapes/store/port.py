@@ -14,14 +14,8 @@ from typing import Any, Literal, Protocol
 
 from stapes.accounts.audit import AuditRow
 from stapes.identity.model import (
-    ApiKey,
-    BearerKey,
-    Compartment,
     Directory,
-    Group,
-    Policy,
-    Tenancy,
-    User,
+    Identity,
 )
 from stapes.protocol.words import Word
 from stapes.tokens.revocations import Revocations
@@ -190,9 +184,6 @@ class Audited:
     subject: str
     tenancy_id: str = ""
     details: dict[str, Any] = field(default_factory=dict)
-
-
-Identity = Tenancy | Compartment | User | Group | Policy | ApiKey | BearerKey
 
 
 @dataclass(frozen=True, slots=True)

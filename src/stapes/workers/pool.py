@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,12 @@ class Pool:
         streams: int | None = None,
         warm: int = 2,
         bounds: Bounds | None = None,
+        punctuators: Sequence[Path] = (),
     ) -> None:
         self.engine = engine
+        self.punctuators: tuple[str, ...] = ()  # the names of those that are loaded
         self._model = model
+        self._punctuators = punctuators
         self.problem: str | None = "the engine is not loaded yet"
         self.live = 0
         self._streams = streams
@@ -75,14 +78,24 @@ class Pool:
         streams: int | None = None,
         warm: int = 2,
         bounds: Bounds | None = None,
+        punctuators: Sequence[Path] = (),
     ) -> Pool:
         """Load ``engine`` and keep ``warm`` workers ready. Raises `EngineError`.
 
         ``model``: folder of the engine's model, for engines that bring none.
         ``streams``: limit of concurrent streams; None: cores / the engine's real-time factor.
         ``bounds``: what a worker may take before it is ended.
+        ``punctuators``: folders of models that set marks, the best first; one that cannot be
+        loaded is logged, and the pool does without.
         """
-        pool = cls(engine, model=model, streams=streams, warm=warm, bounds=bounds)
+        pool = cls(
+            engine,
+            model=model,
+            streams=streams,
+            warm=warm,
+            bounds=bounds,
+            punctuators=punctuators,
+        )
         await pool._load()
         pool.spawn(pool._supervise())
         pool.spawn(pool._watch())
@@ -232,14 +245,17 @@ class Pool:
                     return
 
     async def _load(self) -> None:
-        template = await Template.start(self.engine, self._model)
+        template = await Template.start(self.engine, self._model, self._punctuators)
         try:
-            ready = (await template.read("ready"))["ready"]
+            told = await template.read("ready")
         except BaseException:
             await template.close()
             raise
         self._template = template  # from here on it can be asked for workers
-        self._capabilities = _capabilities(ready)
+        self._capabilities = _capabilities(told["ready"])
+        self.punctuators = tuple(Path(folder).name for folder in told["punctuators"])
+        for folder, cause in told["faults"].items():
+            log.error("model cannot be loaded", model=Path(folder).name, cause=cause)
         self.problem = None
         await self._fill()
 

@@ -7,8 +7,7 @@ Of the installed models those are loaded that are the best for at least one need
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from stapes.models.catalogue import (
     choose,
     needs,
     pull_command,
+    ranked,
     read_catalogue,
     suggest,
 )
@@ -31,33 +31,30 @@ from stapes.models.shelf import InstalledModel
 from stapes.protocol.events import Checkpoint
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import Ear, Post
+from stapes.workers.shares import Share, listed, share_out, split
 from stapes.workers.watching import Bounds
 
 log = structlog.get_logger("stapes.workers")
-
-MOST_LANGUAGES_NAMED = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one model serves: every language in every domain."""
-
-    model: str
-    engine: str
-    model_type: str
-    domains: tuple[str, ...]
-    languages: tuple[str, ...]
 
 
 class Pools:
     """Recognisers of every model that serves, for as many streams as the cores can hear."""
 
     def __init__(
-        self, pools: Mapping[str, Pool], routes: Mapping[Need, str], catalogue: Catalogue
+        self,
+        pools: Mapping[str, Pool],
+        routes: Mapping[Need, str],
+        catalogue: Catalogue,
+        punctuators: Sequence[InstalledModel] = (),
     ) -> None:
         self._pools = pools
         self._routes = routes
         self._catalogue = catalogue
+        self._marked = {
+            need: marker.name
+            for need, name in routes.items()
+            if (marker := _marker(need, pools[name], punctuators)) is not None
+        }
 
     @classmethod
     async def start(
@@ -71,8 +68,9 @@ class Pools:
     ) -> Pools:
         """Load the best of ``models`` for each need, and keep ``warm`` workers of each ready.
 
-        A model that cannot be loaded is logged, and the next best takes its place. Raises
-        `EngineError` when nothing can be loaded. ``streams`` is as in `Pool.start`.
+        A model that cannot be loaded is logged, and the next best takes its place. Those that set
+        marks are loaded beside them. Raises `EngineError` when nothing that hears can be loaded.
+        ``streams`` is as in `Pool.start`.
         """
         opening = _Opening(models, catalogue, streams, warm, bounds)
         try:
@@ -80,7 +78,7 @@ class Pools:
         except BaseException:
             await _close(opening.pools.values())
             raise
-        pools = cls(opening.pools, routes, catalogue)
+        pools = cls(opening.pools, routes, catalogue, opening.punctuators)
         pools.log_shares()
         return pools
 
@@ -93,24 +91,36 @@ class Pools:
         streams: int | None = None,
         warm: int = 2,
         bounds: Bounds | None = None,
+        punctuators: Sequence[InstalledModel] = (),
     ) -> Pools:
-        """Load one engine, which serves all that it can. Raises `EngineError`."""
-        pool = await Pool.start(engine, model=model, streams=streams, warm=warm, bounds=bounds)
+        """Load one engine, which serves all that it can. Raises `EngineError`.
+
+        ``punctuators`` are loaded beside it, the best first.
+        """
+        pool = await Pool.start(
+            engine,
+            model=model,
+            streams=streams,
+            warm=warm,
+            bounds=bounds,
+            punctuators=_folders(punctuators),
+        )
         able = pool.capabilities
-        pools = cls({able.name: pool}, dict.fromkeys(_needs(able), able.name), read_catalogue())
+        routes = dict.fromkeys(_needs(able), able.name)
+        pools = cls({able.name: pool}, routes, read_catalogue(), punctuators)
         pools.log_shares()
         return pools
 
     @property
     def shares(self) -> list[Share]:
         """Which model serves what, by name."""
-        return [
-            Share(name, self._pools[name].engine, model_type, *_split(served))
-            for (name, model_type), served in groupby(
-                sorted(self._routes, key=self._share_order),
-                key=lambda need: (self._routes[need], need.model_type),
-            )
-        ]
+        engines = {name: pool.engine for name, pool in self._pools.items()}
+        return share_out(self._routes, engines)
+
+    @property
+    def marked(self) -> list[Share]:
+        """Which model sets the marks of what, by name."""
+        return share_out(self._marked, dict.fromkeys(self._marked.values(), "sherpa"))
 
     @property
     def limit(self) -> int:
@@ -155,6 +165,13 @@ class Pools:
         except KeyError:
             raise InvalidParameterError(self._refusal(need)) from None
 
+    def takes_phrases(self, hearing: HearingParams) -> bool:
+        """Whether the model that serves a stream can be told what to hear rather.
+
+        Raises `InvalidParameterError`, as `model_for` does.
+        """
+        return self._pools[self.model_for(hearing)].capabilities.bias_phrases
+
     async def take(
         self, params: ListenerParams, post: Post, checkpoint: Checkpoint | None = None
     ) -> Ear:
@@ -182,18 +199,16 @@ class Pools:
 
     def log_shares(self) -> None:
         """Say which model serves what."""
-        for share in self.shares:
+        told = [("hears", share) for share in self.shares]
+        for event, share in [*told, *(("punctuates", share) for share in self.marked)]:
             log.info(
-                "hears",
+                event,
                 model=share.model,
                 engine=share.engine,
                 model_type=share.model_type,
                 domains=" ".join(share.domains),
-                languages=_listed(share.languages, " "),
+                languages=listed(share.languages, " "),
             )
-
-    def _share_order(self, need: Need) -> tuple[str, Need]:
-        return self._routes[need], need
 
     def _refusal(self, need: Need) -> str:
         """Which parameter nothing fits, what is installed, and what would install it."""
@@ -214,10 +229,10 @@ class Pools:
         by_type = groupby(sorted(self._routes), key=lambda need: need.model_type)
         parts = []
         for model_type, served in by_type:
-            domains, languages = _split(served)
+            domains, languages = split(served)
             parts.append(
                 f"modelType {model_type}, modelDomain {', '.join(domains)}, "
-                f"languageCode {_listed(languages, ', ')}"
+                f"languageCode {listed(languages, ', ')}"
             )
         return f"Installed: {'; '.join(parts)}"
 
@@ -234,7 +249,9 @@ class _Opening:
         bounds: Bounds | None,
     ) -> None:
         self.pools: dict[str, Pool] = {}
-        self._models = {model.name: model for model in models}
+        given = list(models)
+        self.punctuators = rank_punctuators(given, catalogue)
+        self._models = {model.name: model for model in given if model.row.hears}
         self._serving = {model.name: model.row.needs for model in self._models.values()}
         self._catalogue = catalogue
         self._streams = streams
@@ -263,6 +280,9 @@ class _Opening:
                 streams=self._streams,
                 warm=self._warm,
                 bounds=self._bounds,
+                punctuators=_folders(
+                    each for each in self.punctuators if each.row.needs & model.row.needs
+                ),
             )
         except (EngineError, OSError) as error:
             log.error("model cannot be loaded", model=name, cause=str(error))
@@ -272,22 +292,29 @@ class _Opening:
             self._serving[name] &= _needs(pool.capabilities)
 
 
+def rank_punctuators(
+    models: Iterable[InstalledModel], catalogue: Catalogue
+) -> list[InstalledModel]:
+    """Those of ``models`` that set marks, the better ones first."""
+    found = {model.name: model for model in models if not model.row.hears}
+    return [found[name] for name in ranked(found, catalogue)]
+
+
+def _marker(need: Need, pool: Pool, punctuators: Iterable[InstalledModel]) -> InstalledModel | None:
+    """What sets the marks where a stream needs this; None where the engine or nothing does."""
+    if pool.capabilities.punctuation:
+        return None
+    loaded = (each for each in punctuators if each.name in pool.punctuators)
+    return next((each for each in loaded if need in each.row.needs), None)
+
+
+def _folders(models: Iterable[InstalledModel]) -> list[Path]:
+    return [model.folder for model in models if model.folder is not None]
+
+
 async def _close(pools: Iterable[Pool]) -> None:
     await asyncio.gather(*(pool.close() for pool in pools))
 
 
 def _needs(able: Capabilities) -> frozenset[Need]:
     return needs(able.model_type, able.model_domains, able.languages)
-
-
-def _split(served: Iterable[Need]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The domains and the languages of the needs that are served."""
-    listed = list(served)
-    domains, languages = ({need.domain for need in listed}, {need.language for need in listed})
-    return tuple(sorted(domains)), tuple(sorted(languages))
-
-
-def _listed(languages: tuple[str, ...], separator: str) -> str:
-    shown = separator.join(languages[:MOST_LANGUAGES_NAMED])
-    more = len(languages) - MOST_LANGUAGES_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown

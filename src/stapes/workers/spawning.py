@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,11 @@ class Template:
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def start(cls, engine: str, model: Path | None = None) -> Template:
+    async def start(
+        cls, engine: str, model: Path | None = None, punctuators: Sequence[Path] = ()
+    ) -> Template:
         """Start the process; `read` its "ready" before anything else."""
-        what = [engine] if model is None else [engine, str(model)]
+        what = [engine, str(model or ""), *map(str, punctuators)]
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(

@@ -1,9 +1,11 @@
 """The template process: loads an engine once, then forks workers that share its memory.
 
-Run as ``python -m stapes.workers.template FD ENGINE [MODEL]``. ``FD`` is a unix stream socket to
-the server: a byte that comes with a file descriptor asks for a worker on that descriptor; every
-answer is a line of JSON. ``MODEL`` is the folder of the engine's model, if it brings none. The
-process ends when the server's side of the socket does, however that came.
+Run as ``python -m stapes.workers.template FD ENGINE MODEL [PUNCTUATOR...]``. ``FD`` is a unix
+stream socket to the server: a byte that comes with a file descriptor asks for a worker on that
+descriptor; every answer is a line of JSON. ``MODEL`` is the folder of the engine's model, empty if
+it brings one, and each ``PUNCTUATOR`` that of a model that sets marks, the best first; one that
+cannot be loaded is told of and left out. The process ends when the server's side of the socket
+does, however that came.
 """
 
 from __future__ import annotations
@@ -15,40 +17,66 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stapes.engines.hearing import Listener, ListenerParams
+from stapes.engines.hearing import Listener, ListenerParams, Punctuator
 from stapes.engines.port import Engine, HearingParams
+from stapes.engines.punctuator import SherpaPunctuator
 from stapes.engines.registry import load_engine
 from stapes.errors import EngineError
+from stapes.protocol.words import Word
 from stapes.workers import worker
 
 REAP_INTERVAL_S = 0.5
 
 
-def main(control_fd: int, engine_name: str, model: Path | None = None) -> int:
+Loaded = tuple[Engine, Sequence[Punctuator]]
+
+
+def main(control_fd: int, engine_name: str, model: str, *punctuators: str) -> int:
     """Load, tell what was loaded, fork on demand. Returns the exit code."""
     _ignore_stop_signals()
+    folder = Path(model) if model else None
     with socket.socket(fileno=control_fd) as control:
         try:
-            return _load_and_serve(engine_name, model, control)
+            return _load_and_serve(engine_name, folder, punctuators, control)
         except ConnectionError:
             return 0  # the server went away
 
 
-def _load_and_serve(engine_name: str, model: Path | None, control: socket.socket) -> int:
+def _load_and_serve(
+    engine_name: str, model: Path | None, punctuators: Sequence[str], control: socket.socket
+) -> int:
     try:
         engine = load_engine(engine_name, model)
         _warm(engine)
     except EngineError as error:
         _tell(control, failed=str(error))
         return 1
+    loaded, faults = _load_punctuators(punctuators)
     _share_memory()
-    _tell(control, ready=asdict(engine.capabilities))
-    _serve(engine, control)
+    able = asdict(engine.capabilities)
+    _tell(control, ready=able, punctuators=list(loaded), faults=faults)
+    _serve((engine, list(loaded.values())), control)
     return 0
+
+
+def _load_punctuators(
+    folders: Sequence[str],
+) -> tuple[dict[str, Punctuator], dict[str, str]]:
+    """Those that can be loaded by their folders, and what is wrong with the others."""
+    loaded: dict[str, Punctuator] = {}
+    faults: dict[str, str] = {}
+    for folder in folders:
+        try:
+            loaded[folder] = punctuator = SherpaPunctuator(Path(folder))
+            punctuator.punctuate([Word("warm", 0, 0, 1.0)])
+        except EngineError as error:
+            faults[folder] = str(error)
+    return loaded, faults
 
 
 def _ignore_stop_signals() -> None:
@@ -75,7 +103,7 @@ def _share_memory() -> None:
     gc.freeze()
 
 
-def _serve(engine: Engine, control: socket.socket) -> None:
+def _serve(loaded: Loaded, control: socket.socket) -> None:
     while True:
         readable, _, _ = select.select([control], [], [], REAP_INTERVAL_S)
         _reap(control)
@@ -85,24 +113,24 @@ def _serve(engine: Engine, control: socket.socket) -> None:
         if not data:
             return
         for descriptor in descriptors:
-            _fork(engine, control, descriptor)
+            _fork(loaded, control, descriptor)
 
 
-def _fork(engine: Engine, control: socket.socket, descriptor: int) -> None:
+def _fork(loaded: Loaded, control: socket.socket, descriptor: int) -> None:
     pid = os.fork()
     if pid == 0:
         control.close()
-        _work(engine, descriptor)
+        _work(loaded, descriptor)
     os.close(descriptor)
     _tell(control, forked=pid)
 
 
-def _work(engine: Engine, descriptor: int) -> NoReturn:
+def _work(loaded: Loaded, descriptor: int) -> NoReturn:
     """The forked child: serve, then leave without the template's clean-up."""
     status = 1
     try:
         with socket.socket(fileno=descriptor) as connection:
-            worker.serve(engine, connection)
+            worker.serve(loaded[0], connection, loaded[1])
         status = 0
     except ConnectionError:
         status = 0  # the server went away
@@ -128,4 +156,4 @@ def _tell(control: socket.socket, **message: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:])))
+    sys.exit(main(int(sys.argv[1]), *sys.argv[2:]))

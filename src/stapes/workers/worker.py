@@ -13,7 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-from stapes.engines.hearing import Listener
+from stapes.engines.hearing import Listener, Punctuator
 from stapes.engines.port import BatchEngine, Engine, Segment, Turn
 from stapes.protocol.events import Checkpoint
 from stapes.protocol.heard import Heard, UtteranceHeard
@@ -38,10 +38,12 @@ NICENESS = 5
 """Workers give way to the server, which has to answer sockets while they decode."""
 
 
-def serve(engine: Engine, connection: socket.socket) -> None:
+def serve(
+    engine: Engine, connection: socket.socket, punctuators: Sequence[Punctuator] = ()
+) -> None:
     """Serve frames until the other side closes. Never raises: a stream that fails is reported."""
     os.nice(NICENESS)
-    worker = Worker(engine, connection)
+    worker = Worker(engine, connection, punctuators)
     reader = FrameReader()
     while (data := _receive(connection, wait=not worker.busy)) != b"":
         for kind, stream, payload in reader.feed(data or b""):
@@ -60,9 +62,12 @@ def _receive(connection: socket.socket, *, wait: bool) -> bytes | None:
 class Worker:
     """The streams of one socket."""
 
-    def __init__(self, engine: Engine, connection: socket.socket) -> None:
+    def __init__(
+        self, engine: Engine, connection: socket.socket, punctuators: Sequence[Punctuator] = ()
+    ) -> None:
         self._engine = engine
         self._connection = connection
+        self._punctuators = punctuators
         self._streams: dict[int, _Stream] = {}
 
     @property
@@ -113,7 +118,9 @@ class Worker:
     def _open(self, number: int, payload: bytes) -> None:
         try:
             params, checkpoint = decode_opening(payload)
-            listener = Listener(self._engine, params, checkpoint=checkpoint)
+            listener = Listener(
+                self._engine, params, checkpoint=checkpoint, punctuators=self._punctuators
+            )
         except Exception:
             self._fail(number)
         else:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from stapes.cli.iam.lists import print_list
-from stapes.cli.iam.register import TenancyName, new_ocid, open_register
+from stapes.cli.iam.register import TenancyName, make_change, new_ocid, open_register
 from stapes.cli.terminal import AsJson, HomeFolder
 
 app = typer.Typer(
@@ -36,10 +35,7 @@ def add(
     """
     from stapes.identity.changes import add_compartment
 
-    with open_register(home) as register:
-        tenancy_id = register.tenancy_id(tenancy)
-        change = add_compartment(register.directory, tenancy_id, path, new_ocid("compartment"))
-        register.write(change, datetime.now(UTC))
+    change = make_change(home, tenancy, add_compartment, path, new_ocid("compartment"))
     typer.echo(change.subject)
 
 
@@ -69,10 +65,7 @@ def rename(
     """Give a compartment another name; policies go on speaking of it."""
     from stapes.identity.changes import rename_compartment
 
-    with open_register(home) as register:
-        tenancy_id = register.tenancy_id(tenancy)
-        change = rename_compartment(register.directory, tenancy_id, compartment, name)
-        register.write(change, datetime.now(UTC))
+    make_change(home, tenancy, rename_compartment, compartment, name)
     typer.echo(f"Compartment {compartment} is now called {name}.")
 
 
@@ -92,10 +85,7 @@ def move(
     """
     from stapes.identity.changes import move_compartment
 
-    with open_register(home) as register:
-        tenancy_id = register.tenancy_id(tenancy)
-        change = move_compartment(register.directory, tenancy_id, compartment, parent)
-        register.write(change, datetime.now(UTC))
+    make_change(home, tenancy, move_compartment, compartment, parent)
     typer.echo(f"Compartment {compartment} is now under {parent or 'the root'}.")
 
 
@@ -104,8 +94,5 @@ def remove(compartment: Which, tenancy: TenancyName = None, home: HomeFolder = N
     """Remove a compartment that is empty and that no policy speaks of."""
     from stapes.identity.changes import remove_compartment
 
-    with open_register(home) as register:
-        tenancy_id = register.tenancy_id(tenancy)
-        change = remove_compartment(register.directory, tenancy_id, compartment)
-        register.write(change, datetime.now(UTC))
+    make_change(home, tenancy, remove_compartment, compartment)
     typer.echo(f"Removed compartment {compartment}.")

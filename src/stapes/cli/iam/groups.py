@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from stapes.cli.iam.lists import print_list
-from stapes.cli.iam.register import Force, TenancyName, new_ocid, open_register
+from stapes.cli.iam.register import Force, TenancyName, make_change, new_ocid, open_register
 from stapes.cli.terminal import AsJson, HomeFolder
 
 app = typer.Typer(
@@ -27,10 +26,7 @@ def add(
     """Add a group of nobody and print its OCID."""
     from stapes.identity.changes import add_group
 
-    with open_register(home) as register:
-        tenancy_id = register.tenancy_id(tenancy)
-        change = add_group(register.directory, tenancy_id, name, new_ocid("group"))
-        register.write(change, datetime.now(UTC))
+    change = make_change(home, tenancy, add_group, name, new_ocid("group"))
     typer.echo(change.subject)
 
 
@@ -57,9 +53,7 @@ def remove(group: WhichGroup, tenancy: TenancyName = None, home: HomeFolder = No
     """Remove a group that no policy speaks of."""
     from stapes.identity.changes import remove_group
 
-    with open_register(home) as register:
-        change = remove_group(register.directory, register.tenancy_id(tenancy), group)
-        register.write(change, datetime.now(UTC))
+    make_change(home, tenancy, remove_group, group)
     typer.echo(f"Removed group {group}.")
 
 
@@ -70,9 +64,7 @@ def add_user(
     """Let a user join a group."""
     from stapes.identity.changes import add_member
 
-    with open_register(home) as register:
-        change = add_member(register.directory, register.tenancy_id(tenancy), group, user)
-        register.write(change, datetime.now(UTC))
+    make_change(home, tenancy, add_member, group, user)
     typer.echo(f"User {user} is in group {group}.")
 
 
@@ -87,7 +79,5 @@ def remove_user(
     """Take a user out of a group."""
     from stapes.identity.changes import remove_member
 
-    with open_register(home) as register:
-        change = remove_member(register.directory, register.tenancy_id(tenancy), group, user)
-        register.write(change, datetime.now(UTC), force=force)
+    make_change(home, tenancy, remove_member, group, user, force=force)
     typer.echo(f"User {user} is not in group {group} any more.")

@@ -11,7 +11,7 @@ import typer
 
 from stapes.cli.iam.expiry import parse_expiry
 from stapes.cli.iam.lists import print_list
-from stapes.cli.iam.register import Register, TenancyName, open_register
+from stapes.cli.iam.register import Register, TenancyName, make_change, open_register
 from stapes.cli.terminal import AsJson, HomeFolder
 
 if TYPE_CHECKING:
@@ -130,19 +130,14 @@ def remove(
     """Remove a key; tokens that it minted stay good until they expire."""
     from stapes.identity.key_changes import remove_key
 
-    with open_register(home) as register:
-        change = remove_key(register.directory, register.tenancy_id(tenancy), user, key)
-        register.write(change, datetime.now(UTC))
+    make_change(home, tenancy, remove_key, user, key)
     typer.echo(f"Removed key {key} of user {user}.")
 
 
 def _enable(user: str, key: str, tenancy: str | None, home: Path | None, *, enabled: bool) -> None:
     from stapes.identity.key_changes import enable_key
 
-    with open_register(home) as register:
-        tenancy_id = register.tenancy_id(tenancy)
-        change = enable_key(register.directory, tenancy_id, user, key, enabled=enabled)
-        register.write(change, datetime.now(UTC))
+    make_change(home, tenancy, enable_key, user, key, enabled=enabled)
 
 
 def _add_public(

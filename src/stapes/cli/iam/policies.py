@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stapes.cli.iam.lists import print_list
-from stapes.cli.iam.register import Force, TenancyName, new_ocid, open_register
+from stapes.cli.iam.register import Force, TenancyName, make_change, new_ocid, open_register
 from stapes.cli.terminal import AsJson, HomeFolder
 
 if TYPE_CHECKING:
@@ -39,10 +38,7 @@ def add(
     """
     from stapes.identity.changes import add_policy
 
-    with open_register(home) as register:
-        tenancy_id = register.tenancy_id(tenancy)
-        change = add_policy(register.directory, tenancy_id, name, statements, new_ocid("policy"))
-        register.write(change, datetime.now(UTC))
+    change = make_change(home, tenancy, add_policy, name, statements, new_ocid("policy"))
     typer.echo(change.subject)
 
 
@@ -72,9 +68,7 @@ def remove(
     """Remove a policy and all that it allows."""
     from stapes.identity.changes import remove_policy
 
-    with open_register(home) as register:
-        change = remove_policy(register.directory, register.tenancy_id(tenancy), policy)
-        register.write(change, datetime.now(UTC), force=force)
+    make_change(home, tenancy, remove_policy, policy, force=force)
     typer.echo(f"Removed policy {policy}.")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -63,6 +63,24 @@ def open_register(home: Path | None) -> Iterator[Register]:
     """The register of a home, by one command at a time: what was read still holds when written."""
     with open_own(home, with_keys=False) as own, _alone(own.home.path):
         yield Register(own.home, own.store.directory(), own.store)
+
+
+def make_change(
+    home: Path | None,
+    tenancy: str | None,
+    make: Callable[..., Change],
+    *arguments: Any,
+    force: bool = False,
+    **options: Any,
+) -> Change:
+    """Make a change in a tenancy, by one of the functions of `stapes.identity`, and write it.
+
+    Raises what it raises, and as `Register.write` does.
+    """
+    with open_register(home) as register:
+        change = make(register.directory, register.tenancy_id(tenancy), *arguments, **options)
+        register.write(change, datetime.now(UTC), force=force)
+    return change
 
 
 def to_records(change: Change, actor: str, now: datetime) -> list[Record]:

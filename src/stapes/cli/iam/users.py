@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from stapes.cli.iam.lists import print_list
-from stapes.cli.iam.register import Force, TenancyName, new_ocid, open_register
+from stapes.cli.iam.register import Force, TenancyName, make_change, new_ocid, open_register
 from stapes.cli.terminal import AsJson, HomeFolder
 
 app = typer.Typer(
@@ -25,10 +24,7 @@ def add(
     """Add a user, without keys and groups, and print its OCID."""
     from stapes.identity.changes import add_user
 
-    with open_register(home) as register:
-        tenancy_id = register.tenancy_id(tenancy)
-        change = add_user(register.directory, tenancy_id, name, new_ocid("user"))
-        register.write(change, datetime.now(UTC))
+    change = make_change(home, tenancy, add_user, name, new_ocid("user"))
     typer.echo(change.subject)
 
 
@@ -60,7 +56,5 @@ def remove(
     """Remove a user, with all keys and memberships; tokens of the user are taken back."""
     from stapes.identity.changes import remove_user
 
-    with open_register(home) as register:
-        change = remove_user(register.directory, register.tenancy_id(tenancy), user)
-        register.write(change, datetime.now(UTC), force=force)
+    make_change(home, tenancy, remove_user, user, force=force)
     typer.echo(f"Removed user {user}.")
