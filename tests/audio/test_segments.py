@@ -126,6 +126,18 @@ def test_goes_on_after_a_flush() -> None:
     assert segmenter.speaking
 
 
+def test_a_flush_with_nothing_to_hand_out_changes_nothing() -> None:
+    """Where the last window has just ended: not even the pre-roll of the next segment."""
+    pcm = stream(*[SILENCE] * 4, SPEECH)
+    segmenter = Segmenter(level, RULES)
+    list(segmenter.accept(pcm[: 4 * WINDOW_SAMPLES]))
+    for _ in range(3):
+        assert list(segmenter.flush()) == []
+    found = [*segmenter.accept(pcm[4 * WINDOW_SAMPLES :]), *segmenter.flush()]
+    assert edges(found) == edges(events(pcm)) == [("SpeechStarted", 1), ("SpeechEnded", 5)]
+    assert np.array_equal(fed(found), fed(events(pcm)))
+
+
 def test_cut_in_silence() -> None:
     """A cut outside a segment does nothing."""
     assert list(Segmenter(level, RULES).cut()) == []

@@ -25,6 +25,7 @@ from stapes.store.port import (
     StreamClosed,
     StreamMetered,
     StreamOpened,
+    StreamResumable,
 )
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -106,6 +107,12 @@ def closed(stream: int = 1, *, audio_ms: int = 5000, at: datetime = NOON) -> Str
     """The end of a stream, a minute after ``at``."""
     ended_at = at + timedelta(minutes=1)
     return StreamClosed("session", stream, ended_at, "peer", audio_ms, 3000, 60_000, 4)
+
+
+def resumable(*numbers: int, session_id: str = "session", stream: int = 1) -> StreamResumable:
+    """What a stream is continued with behind its last final; these were sent."""
+    finals = [{"number": number, "transcription": {"transcription": "x"}} for number in numbers]
+    return StreamResumable(session_id, stream, 32_000, b"state", finals, max(numbers), 900, 1000, 4)
 
 
 def session(session_id: str, **changes: object) -> SessionCreated:

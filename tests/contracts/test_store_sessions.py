@@ -15,7 +15,7 @@ from stapes.store.port import (
     SessionSummary,
     Store,
 )
-from tests.contracts.records import NOON, TOKEN, closed, final, opened, session
+from tests.contracts.records import NOON, TOKEN, closed, final, opened, resumable, session
 
 HOUR = timedelta(hours=1)
 EVERY = SessionFilter()
@@ -177,6 +177,65 @@ def test_old_finals_are_forgotten(store: Store) -> None:
     assert store.finals("other") == []
 
 
+def sent_of(store: Store, session_id: str, stream: int = 1) -> list[int] | None:
+    """Numbers of the finals that the stream would be continued with; None when it cannot be."""
+    found = store.continue_stream(session_id, "another", NOON - HOUR)
+    return None if found is None else [each["number"] for each in found[1].finals]
+
+
+def test_a_transcript_is_forgotten_in_what_continues_its_stream(store: Store) -> None:
+    """The stream goes on without it; what is heard later is kept again, and only that."""
+    store.write([opened(), final(1), final(2), resumable(1, 2), opened("other")])
+    store.write([final(1, session_id="other"), resumable(1, session_id="other")])
+    store.forget_finals("session")
+    assert sent_of(store, "session") == []
+    store.write([final(3), resumable(1, 2, 3)])
+    assert sent_of(store, "session") == [3]
+    assert sent_of(store, "other") == [1]
+
+
+def test_a_stream_that_ended_is_not_continued_when_its_transcript_is_forgotten(
+    store: Store,
+) -> None:
+    """Nothing of what was heard stays."""
+    store.write([opened(), final(1), resumable(1), replace(closed(), reason="moved")])
+    store.write([opened("other"), final(1, session_id="other"), resumable(1, session_id="other")])
+    store.forget_finals("session")
+    assert sent_of(store, "session") is None
+    assert sent_of(store, "other") == [1]
+
+
+def test_old_finals_are_forgotten_in_what_continues_their_stream(store: Store) -> None:
+    """Younger ones stay there; a stream that ended before that is not continued at all."""
+    store.write([opened(), *(final(number) for number in (1, 2, 3)), resumable(1, 2, 3)])
+    for name, ended_at in (("old", NOON - 2 * HOUR), ("new", NOON)):
+        end = replace(closed(at=ended_at), session_id=name, reason="lost")
+        store.write([opened(name), final(3, session_id=name)])
+        store.write([resumable(3, session_id=name), end])
+    store.forget_finals_before(NOON + timedelta(seconds=3))
+    assert sent_of(store, "session") == [3]
+    assert sent_of(store, "new") == [3]
+    assert store.forget_points_before(NOON) == 0
+    assert len(store.finals("old")) == 1
+
+
+def test_what_old_streams_could_be_continued_with_is_forgotten(store: Store) -> None:
+    """Of those that ended before a moment; their transcripts stay, and live streams go on."""
+    for name, ended_at in (("old", NOON - HOUR), ("new", NOON)):
+        end = replace(closed(at=ended_at), session_id=name, reason="lost")
+        store.write([opened(name), final(session_id=name), resumable(1, session_id=name), end])
+    store.write([opened("live"), final(session_id="live"), resumable(1, session_id="live")])
+    assert store.forget_points_before(NOON) == 1
+    assert [sent_of(store, name) for name in ("old", "new", "live")] == [None, [1], [1]]
+    assert len(store.finals("old")) == 1
+
+
+def test_finals_that_are_not_kept_do_not_continue_a_stream(store: Store) -> None:
+    """They were forgotten, or never written."""
+    store.write([opened(), final(2), resumable(1, 2)])
+    assert sent_of(store, "session") == [2]
+
+
 def test_more_finals_than_a_page_are_forgotten(store: Store) -> None:
     """However many there are."""
     store.write([opened(), *(final(number) for number in range(1, 1101))])
@@ -188,7 +247,8 @@ def test_old_sessions_are_forgotten(store: Store) -> None:
     """Those that expired and whose streams all ended before a moment, with all that they had."""
     later = NOON + 3 * HOUR
     store.write([session("old"), opened("old"), final(session_id="old")])
-    store.write([replace(closed(), session_id="old"), session("unopened")])
+    end = replace(closed(), session_id="old", reason="lost")
+    store.write([resumable(1, session_id="old"), end, session("unopened")])
     store.write([session("live"), opened("live")])
     store.write([session("fresh", expires_at=later)])
     store.write([session("long"), opened("long"), opened("long", 2)])
@@ -197,6 +257,7 @@ def test_old_sessions_are_forgotten(store: Store) -> None:
     assert store.forget_sessions_before(later) == 2
     assert ids(store) == ["fresh", "live", "long"]
     assert store.finals("old") == []
+    assert store.forget_points_before(later + HOUR) == 0
     assert {it.session_id for it in store.streams()} == {"live", "long"}
     assert store.forget_sessions_before(later) == 0
 

@@ -92,12 +92,10 @@ def cut(audio: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
         at, turn = at + size, turn + 1
 
 
-def hear(listener: Listener, pieces: Iterator[bytes], flush_every: int = 0) -> Heard:
+def hear(listener: Listener, pieces: Iterator[bytes]) -> Heard:
     heard = Heard([], [])
     for count, piece in enumerate(pieces, start=1):
         items = listener.accept(piece)
-        if flush_every and count % flush_every == 0:
-            items += listener.flush()
         ended = [item for item in items if isinstance(item, UtteranceHeard)]
         heard.utterances += ended
         if ended or (count % 7 == 0 and not listener.pending):
@@ -190,18 +188,48 @@ def test_whisper(tiny_whisper: Path) -> None:
     assert recogniser.learnt() == b"uk"
 
 
-def test_a_flush_leaves_a_checkpoint() -> None:
-    """What was flushed is before it, and what follows is heard as it would have been."""
-    engine, params = ScriptedEngine(), ListenerParams(WIDE, HearingParams(), 0, 700)
-    audio = joined([("digits", 0, 1, 0.5), ("short", 0, 1, 0)]).tobytes()
-    whole = hear(Listener(engine, params), cut(audio, [3200]), flush_every=9)
-    assert len(whole.checkpoints) > 3
-    for before, checkpoint in whole.checkpoints:
-        if checkpoint.audio_bytes % (9 * 3200):
-            continue
-        rest = cut(audio[checkpoint.audio_bytes :], [3200])
-        again = hear(Listener(engine, params, checkpoint=checkpoint), rest, flush_every=9)
-        assert again.utterances == whole.utterances[before:]
+@dataclass
+class Asked:
+    """What a listener says when it is asked for finals at some bytes, as a worker asks it."""
+
+    utterances: list[UtteranceHeard]
+    checkpoints: list[tuple[int, int, Checkpoint]]  # utterances and requests that are before it
+
+    def hear(self, listener: Listener, audio: bytes, begin: int, asked: Sequence[int]) -> Asked:
+        """Listen from a byte on; a request for a final is at the very end, too."""
+        at = begin
+        for answered, end in enumerate((*asked, len(audio))):
+            for piece in cut(audio[at:end], [SLICE_BYTES]):
+                self._note(listener, listener.accept(piece), answered)
+            self._note(listener, listener.flush(), answered + 1)
+            at = end
+        listener.close()
+        return self
+
+    def _note(self, listener: Listener, items: Sequence[object], answered: int) -> None:
+        ended = [item for item in items if isinstance(item, UtteranceHeard)]
+        self.utterances += ended
+        if ended:
+            self.checkpoints.append((len(self.utterances), answered, listener.checkpoint()))
+
+
+@pytest.mark.parametrize(
+    ("engine", "encoding"),
+    [*(("scripted", each) for each in ENCODINGS), ("pocketsphinx", ENCODINGS[2])],
+)
+def test_a_request_for_a_final_leaves_a_checkpoint(engine: str, encoding: str) -> None:
+    """In the middle of a word, a window or a silence: the same follows it as would have."""
+    pieces = [("short", 0.2, 0.9, 0.9), ("digits", 0.1, 0.9, 1.3), ("short", 0.5, 0.4, 0.2)]
+    audio = encoded(joined(pieces), encoding)
+    asked = [int(len(audio) * share) // 2 * 2 for share in (0.11, 0.12, 0.43, 0.5, 0.77)]
+    params = ListenerParams(encoding, HearingParams(), 0, 700)
+    used = _Apart() if engine == "pocketsphinx" else ScriptedEngine()
+    whole = Asked([], []).hear(Listener(used, params), audio, 0, asked)
+    assert len(whole.checkpoints) > len(asked)
+    for before, answered, checkpoint in whole.checkpoints[:-1]:
+        again = Listener(used, params, checkpoint=checkpoint)
+        rest = Asked([], []).hear(again, audio, checkpoint.audio_bytes, asked[answered:])
+        assert rest.utterances == whole.utterances[before:]
 
 
 def test_unbroken_speech_leaves_checkpoints() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from stapes.protocol.events import (
     AudioArrived,
+    AudioHeard,
     Authenticated,
     Checkpoint,
     Close,
@@ -26,6 +27,7 @@ from stapes.protocol.events import (
     RecogniserTaken,
     Resumed,
     SaveFinal,
+    SavePoint,
     Send,
     TakeRecogniser,
     TextArrived,
@@ -137,6 +139,59 @@ def test_a_final_is_kept_with_what_continues_behind_it() -> None:
     (saved,) = [it for it in driven.take(utterance("b", 19_200)) if isinstance(it, SaveFinal)]
     assert saved.checkpoint == Checkpoint(19_200, b"state")
     assert [(it.number, it.through_byte) for it in saved.finals] == [(1, 9_600), (2, 19_200)]
+
+
+def silence(through: int) -> AudioHeard:
+    """A second of it, with what the recogniser tells now and then."""
+    return AudioHeard(len(SECOND), 0, is_pending=False, checkpoint=Checkpoint(through, b"silent"))
+
+
+def points(effects: list[Effect]) -> list[SavePoint]:
+    return [effect for effect in effects if isinstance(effect, SavePoint)]
+
+
+def test_silence_is_kept_as_a_place_to_go_on_from() -> None:
+    """Every ten seconds of it, behind the last final or the last such place; nothing is sent."""
+    driven = connected()
+    driven.take(AudioArrived(SECOND), utterance("a", 32_000))
+    effects: list[Effect] = []
+    for second in range(2, 33):
+        effects += driven.take(AudioArrived(SECOND), silence(second * 32_000))
+    made = points(effects)
+    assert [it.checkpoint.audio_bytes // 32_000 for it in made] == [11, 21, 31]
+    assert all(it.checkpoint.state == b"silent" for it in made)
+    assert {(it.number, len(it.finals)) for it in made} == {(1, 1)}
+    assert sent(effects) == []
+
+
+def test_an_answer_without_words_is_such_a_place_too() -> None:
+    """For a client that asks again and again while nothing is said."""
+    driven = connected()
+    for second in range(1, 24):
+        driven.take(AudioArrived(SECOND), FINAL)
+        driven.take(utterance("", second * 32_000, is_answer=True))
+    assert [it.checkpoint.audio_bytes // 32_000 for it in points(driven.effects)] == [10, 20]
+    assert {(it.number, it.finals) for it in points(driven.effects)} == {(0, ())}
+
+
+def test_without_the_extension_no_place_is_kept() -> None:
+    """Nobody could go on there."""
+    driven = connected(is_extended=False)
+    for second in range(1, 24):
+        driven.take(AudioArrived(SECOND), silence(second * 32_000))
+    assert points(driven.effects) == []
+
+
+def test_a_stream_is_taken_up_behind_a_silence() -> None:
+    """All that the client has to send is what follows."""
+    checkpoint = Checkpoint(640_000, b"silent")
+    past = Past((), 3, checkpoint, speech_ms=700, last_result=3)
+    driven = Driven(start(query="", content_type=None, now_ms=0, is_extended=True))
+    driven.take(TextArrived(AUTHENTICATION), Authenticated("s", past=past))
+    (connect,) = sent(driven.take(RecogniserTaken()))
+    assert (connect["resumeFrom"], connect["resultsFrom"]) == (640_000, 4)
+    driven.take(AudioArrived(SECOND), silence(672_000))
+    assert points(driven.effects) == []
 
 
 def test_a_lost_peer_is_waited_for_and_missing_audio_is_no_silence() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 
 import pytest
 
+from stapes.server import outbox as outbox_module
 from stapes.server.outbox import CROWDED, Message, Outbox
 
 
@@ -21,8 +23,10 @@ class Reader:
             self.may_read.set()
         self.outbox = Outbox(self._send, timeout_s, self._failed)
 
-    def put(self, text: str, *, is_partial: bool = False) -> None:
-        self.outbox.put({"text": text}, is_partial=is_partial)
+    def put(
+        self, text: str, *, is_partial: bool = False, written: Future[None] | None = None
+    ) -> None:
+        self.outbox.put({"text": text}, is_partial=is_partial, written=written)
 
     async def _send(self, message: Message) -> None:
         await self.may_read.wait()
@@ -109,3 +113,50 @@ async def test_finishing_twice_is_finishing(times: int) -> None:
     for _ in range(times):
         await reader.outbox.finish()
     assert reader.got == ["last"]
+
+
+async def test_what_is_not_written_is_held_and_what_is_behind_it_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In order, from the moment that it is."""
+    monkeypatch.setattr(outbox_module, "LONGEST_HELD_S", 1000)
+    reader = Reader(is_reading=True)
+    done: Future[None] = Future()
+    done.set_result(None)
+    written: Future[None] = Future()
+    reader.put("first", written=done)
+    reader.put("final", written=written)
+    reader.put("partial", is_partial=True)
+    reader.put("last")
+    ending = asyncio.create_task(reader.outbox.finish())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert reader.got == ["first"]
+    written.set_result(None)
+    await ending
+    assert reader.got == ["first", "final", "partial", "last"]
+
+
+async def test_what_is_never_written_is_told_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bound is that of each message from when it was put: a second one waits no longer."""
+    monkeypatch.setattr(outbox_module, "LONGEST_HELD_S", 0.02)
+    reader = Reader(is_reading=True)
+    for text in ("first", "second"):
+        reader.put(text, written=Future())
+    await reader.outbox.finish()
+    assert reader.got == ["first", "second"]
+
+
+async def test_what_is_held_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer is on another socket, and is told there; the writer may still come to it."""
+    monkeypatch.setattr(outbox_module, "LONGEST_HELD_S", 1000)
+    reader = Reader(is_reading=True)
+    written: Future[None] = Future()
+    reader.put("final", written=written)
+    await asyncio.sleep(0)
+    reader.outbox.abandon()
+    await reader.outbox.finish()
+    written.set_result(None)
+    assert reader.got == []

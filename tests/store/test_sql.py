@@ -17,7 +17,14 @@ from sqlalchemy import Engine, MetaData, create_engine, inspect
 
 from stapes.errors import RecordRefusedError, StoreError
 from stapes.identity.model import Tenancy
-from stapes.store.port import SessionCreated, SigningKeyAdded, StreamOpened
+from stapes.store.port import (
+    FinalHeard,
+    SessionCreated,
+    SigningKeyAdded,
+    StreamClosed,
+    StreamOpened,
+    StreamResumable,
+)
 from stapes.store.sql import SqlStore, open_store
 from stapes.store.tables import metadata
 
@@ -77,7 +84,13 @@ def test_opening_takes_a_database_from_others(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pragma", "value"),
-    [("journal_mode", "wal"), ("synchronous", 1), ("foreign_keys", 1), ("busy_timeout", 1000)],
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 1),
+        ("foreign_keys", 1),
+        ("busy_timeout", 1000),
+        ("secure_delete", 1),
+    ],
 )
 def test_connections_are_set_up(store: SqlStore, pragma: str, value: object) -> None:
     """WAL, NORMAL, foreign keys and a busy timeout hold on the store's own connections."""
@@ -127,6 +140,39 @@ def test_a_newer_database_says_so(path: Path) -> None:
     with pytest.raises(StoreError, match=r"schema 9999, made by a newer Stapes; upgrade Stapes"):
         open_store(path)
     assert path.read_bytes() == before
+
+
+def test_nothing_of_a_forgotten_transcript_is_left_in_the_files(
+    path: Path, store: SqlStore
+) -> None:
+    """Neither as a row nor as what a row once was, while the store is open."""
+    store.write([STREAM, replace(STREAM, session_id="other")])
+    for number in range(1, 40):
+        final = FinalHeard("session", 1, number, "zebra crossing", 0, 0, 0.5, (), NOON)
+        sent = [{"number": number, "transcription": "zebra crossing"}]
+        point = StreamResumable("session", 1, 0, b"zebra crossing", sent, number, 0, 0, 0)
+        store.write([final, point])
+    store.write([StreamClosed("session", 1, NOON, "lost", 0, 0)])
+    assert words_in_files(path) > 0
+    store.forget_finals("session")
+    assert words_in_files(path) == 0
+    assert len(store.streams()) == 2
+
+
+def words_in_files(path: Path) -> int:
+    return sum(each.read_bytes().count(b"zebra") for each in path.parent.iterdir())
+
+
+def test_forgetting_does_not_wait_for_another_reader(
+    store: SqlStore, other: sqlite3.Connection
+) -> None:
+    """The write-ahead log is emptied another time."""
+    store.write([STREAM, FinalHeard("session", 1, 1, "zebra", 0, 0, 0.5, (), NOON)])
+    other.execute("BEGIN")
+    assert other.execute("SELECT count(*) FROM finals").fetchone() == (1,)
+    assert store.forget_finals("session") == 1
+    other.execute("ROLLBACK")
+    assert store.finals("session") == []
 
 
 def test_a_migration_that_fails_leaves_nothing(path: Path) -> None:

@@ -86,6 +86,45 @@ def test_flushing_an_idle_writer_returns(store: SqlStore) -> None:
     writer.close()
 
 
+def test_what_somebody_waits_for_does_not_wait_for_company(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written at once with all that was put before, and then whoever waits is told."""
+    monkeypatch.setattr(writer_module, "GATHERING_S", 1000)
+    writer = Writer(store)
+    writer.put(STREAM)
+    first = writer.hurry(final(1))
+    second = writer.hurry(final(2), final(3))
+    first.result(30)
+    assert numbers(store)[:1] == [1]
+    second.result(30)
+    assert numbers(store) == [1, 2, 3]
+    writer.close()
+
+
+def test_whoever_waits_is_told_when_the_database_takes_records_again(
+    path: Path, store: SqlStore
+) -> None:
+    """Not before."""
+    writer = Writer(store)
+    with locked(path):
+        written = writer.hurry(STREAM, final(1))
+        with pytest.raises(TimeoutError):
+            written.result(0.1)
+    written.result(30)
+    assert numbers(store) == [1]
+    writer.close()
+
+
+def test_whoever_waits_is_told_of_a_refused_record_too(store: SqlStore) -> None:
+    """There is nothing more to wait for."""
+    writer = Writer(store)
+    writer.hurry(STREAM, STREAM).result(30)
+    writer.hurry(final(1), final(1), final(2)).result(30)
+    assert numbers(store) == [1, 2]
+    writer.close()
+
+
 class CountingStore(MemoryStore):
     """Remembers the sizes of the batches, and writes when it may."""
 

@@ -149,7 +149,8 @@ class Segmenter:
         rest, self._waiting = self._waiting, np.empty(0, np.int16)
         self._through += len(rest)
         if self._start is None:
-            self._pre_roll.append(rest)
+            if len(rest):  # else nothing happened: the pre-roll is not to lose a piece by it
+                self._pre_roll.append(rest)
             return
         if len(rest):
             yield SpeechContinued(rest, self._through, self._last_speech)

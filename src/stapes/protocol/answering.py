@@ -11,6 +11,7 @@ from stapes.protocol.events import (
     Numbered,
     PartialArrived,
     SaveFinal,
+    SavePoint,
     Send,
     UtteranceArrived,
 )
@@ -20,6 +21,10 @@ from stapes.protocol.messages import AckAudio, AckDetails, Connect, Result, Tran
 from stapes.protocol.state import Session, Step
 
 PARTIAL_INTERVAL_MS = 100
+
+SILENCE_BETWEEN_POINTS_MS = 10_000
+"""Of silence no final tells; after so much of it, it is kept where the stream can be continued. So
+a peer needs no old silence to go on, however long it lasted."""
 
 MOST_KEPT_FINALS = 64
 """A peer that comes back has missed at most so many finals: those of a resume window, and more."""
@@ -86,13 +91,19 @@ def send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) ->
     shown = results.final(event.heard, session.params)
     session = replace(session, through_byte=max(session.through_byte, _through(session, event)))
     if not shown.tokens:
+        session, saved = save_point(session, event.checkpoint)
         if not is_wanted:
-            return session, []
+            return session, saved
         it = Numbered(session.finals, shown, session.through_byte)
         session = replace(session, unheard_answer=it if session.is_away else None)
-        return session, [Send(numbered(session, it)), *finalized(session)]
+        return session, [*saved, Send(numbered(session, it)), *finalized(session)]
     it = Numbered(session.finals + 1, shown, session.through_byte)
-    session = replace(session, finals=it.number, sent=(*session.sent, it)[-MOST_KEPT_FINALS:])
+    session = replace(
+        session,
+        finals=it.number,
+        sent=(*session.sent, it)[-MOST_KEPT_FINALS:],
+        saved_byte=event.checkpoint.audio_bytes if event.checkpoint else session.saved_byte,
+    )
     effects: list[Effect] = [_save(session, it, event.checkpoint), Send(numbered(session, it))]
     return session, effects + (finalized(session) if is_wanted else [])
 
@@ -112,6 +123,17 @@ def _save(session: Session, final: Numbered, checkpoint: Checkpoint | None) -> S
     if checkpoint is None or not session.is_extended:
         return SaveFinal(final.number, final.transcription)
     return SaveFinal(final.number, final.transcription, checkpoint, session.sent, session.speech_ms)
+
+
+def save_point(session: Session, checkpoint: Checkpoint | None) -> Step:
+    """Keep where the stream can be continued, when the last such place is far enough before."""
+    if checkpoint is None or not session.is_extended:
+        return session, []
+    further = checkpoint.audio_bytes - session.saved_byte
+    if further < session.params.encoding.ms_to_bytes(SILENCE_BETWEEN_POINTS_MS):
+        return session, []
+    point = SavePoint(session.finals, checkpoint, session.sent, session.speech_ms)
+    return replace(session, saved_byte=checkpoint.audio_bytes), [point]
 
 
 def finalized(session: Session) -> list[Effect]:

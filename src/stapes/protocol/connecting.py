@@ -94,6 +94,7 @@ def _remember(session: Session, past: Past) -> Session:
         audio_bytes=through,
         heard_bytes=through,
         through_byte=through,
+        saved_byte=through,
         speech_ms=past.speech_ms,
         finals=past.finals_sent,
         sent=past.finals,

@@ -53,7 +53,9 @@ def _ending(error: ApiError) -> Ending:
 
 
 def fail(session: Session, event: RecogniserFailed, _now_ms: int) -> Step:
-    """Tell the peer that the fault is ours and close."""
+    """Tell the peer that the fault is ours and close, if it is still there."""
+    if session.phase is Phase.DRAINING and session.farewell is None:
+        return _finish(replace(session, ending="failed"))
     return refuse(session, event.error, "failed")
 
 

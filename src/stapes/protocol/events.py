@@ -165,11 +165,15 @@ class UtteranceArrived:
 
 @dataclass(frozen=True, slots=True)
 class AudioHeard:
-    """The recogniser has taken in more audio: ``audio_bytes`` of it, with that much speech."""
+    """The recogniser has taken in more audio: ``audio_bytes`` of it, with that much speech.
+
+    ``checkpoint`` comes now and then where nothing is said.
+    """
 
     audio_bytes: int
     speech_ms: int
     is_pending: bool  # an utterance has begun and has no final yet
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +283,19 @@ class SaveFinal:
 
 
 @dataclass(frozen=True, slots=True)
+class SavePoint:
+    """Keep what is needed to continue the stream behind a silence: as in `SaveFinal`.
+
+    ``number`` is that of the last final; 0: there was none.
+    """
+
+    number: int
+    checkpoint: Checkpoint
+    finals: tuple[Numbered, ...]
+    speech_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Let go of everything and account for the session; always the last effect."""
 
@@ -297,5 +314,6 @@ Effect = (
     | PauseReading
     | ResumeReading
     | SaveFinal
+    | SavePoint
     | Finish
 )

@@ -76,6 +76,7 @@ class Session:
     limits: dict[str, bool | int | str] = field(default_factory=dict)
     sent: tuple[Numbered, ...] = ()  # the last finals, should the peer come back
     through_byte: int = 0
+    saved_byte: int = 0  # where the stream can be continued, should its server be lost
     unheard_answer: Numbered | None = None  # an empty answer that the peer was not there for
     results_from: int = 1
     away_since_ms: int | None = None  # since when there is no peer, though the stream goes on

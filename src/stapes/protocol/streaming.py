@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stapes.errors import PayloadTooLargeError, SessionIdleError, SessionLimitError
-from stapes.protocol.answering import ack, send_partial
+from stapes.protocol.answering import ack, save_point, send_partial
 from stapes.protocol.ending import drain
 from stapes.protocol.events import (
     AudioArrived,
@@ -81,14 +81,16 @@ def read_text(session: Session, event: TextArrived, now_ms: int) -> Step:
 
 
 def note_heard(session: Session, event: AudioHeard, now_ms: int) -> Step:
-    """Note how far the recogniser is; read on when it has caught up."""
+    """Note how far the recogniser is and where it could begin again; read on if it caught up."""
     session = replace(
         session,
         heard_bytes=session.heard_bytes + event.audio_bytes,
         speech_ms=session.speech_ms + event.speech_ms,
         is_pending=event.is_pending,
     )
-    return set_reading(session, now_ms)
+    session, effects = save_point(session, event.checkpoint)
+    session, more = set_reading(session, now_ms)
+    return session, effects + more
 
 
 def note_heard_late(session: Session, event: AudioHeard, _now_ms: int) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import Future
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ import structlog
 from stapes.audio.encodings import ENCODINGS
 from stapes.engines.port import HearingParams
 from stapes.errors import ServiceUnavailableError, StoreError, TokenUsedError
-from stapes.protocol.events import Checkpoint, Ending, Numbered, SaveFinal
+from stapes.protocol.events import Checkpoint, Ending, Numbered, SaveFinal, SavePoint
 from stapes.protocol.messages import Transcription
 from stapes.protocol.params import Params
 from stapes.protocol.results import attached
@@ -21,6 +22,7 @@ from stapes.server.deployment import Deployment
 from stapes.store.port import (
     Audited,
     FinalHeard,
+    Record,
     Store,
     StreamClosed,
     StreamMetered,
@@ -36,7 +38,11 @@ log = structlog.get_logger("stapes.stream")
 
 
 class StreamAccount:
-    """The records of one stream; made by `open_account`."""
+    """The records of one stream; made by `open_account`.
+
+    Attributes:
+        written: done when the store has the finals so far; None while there is none to be stored.
+    """
 
     def __init__(
         self, deployment: Deployment, grant: Grant, stream: int, past: StreamResumable | None = None
@@ -44,6 +50,7 @@ class StreamAccount:
         """The stream was claimed under this number, or taken over with its ``past``."""
         self.grant = grant
         self.stream = stream
+        self.written: Future[None] | None = None
         self._writer = deployment.writer
         self._store = deployment.store
         self._opened = deployment.metrics.streams_opened
@@ -75,30 +82,37 @@ class StreamAccount:
         )
         log.info("stream opened", session=grant.session_id, stream=self.stream)
 
-    def save(self, final: SaveFinal) -> None:
-        """Keep a final, unless the settings say that none is kept; its words count anyhow."""
+    def save(self, wanted: SaveFinal | SavePoint) -> None:
+        """Keep a final, or where the stream can be continued, unless no transcript is kept."""
+        if isinstance(wanted, SaveFinal):
+            self._save_final(wanted)
+        elif self._keeps_words:
+            self._writer.put(self._resumable(wanted, wanted.checkpoint))
+
+    def _save_final(self, final: SaveFinal) -> None:
+        """Its words count, kept or not."""
         shown = final.transcription
         words = attached(shown)
         self._words += len(words)
         if not self._keeps_words:
             return
-        self._writer.put(
-            FinalHeard(
-                self.grant.session_id,
-                self.stream,
-                number=final.number,
-                text=shown.transcription,
-                start_ms=shown.start_time_in_ms,
-                end_ms=shown.end_time_in_ms,
-                confidence=shown.confidence,
-                words=words,
-                heard_at=datetime.now(UTC),
-            )
+        heard = FinalHeard(
+            self.grant.session_id,
+            self.stream,
+            number=final.number,
+            text=shown.transcription,
+            start_ms=shown.start_time_in_ms,
+            end_ms=shown.end_time_in_ms,
+            confidence=shown.confidence,
+            words=words,
+            heard_at=datetime.now(UTC),
         )
+        records: list[Record] = [heard]
         if final.checkpoint is not None:
-            self._writer.put(self._resumable(final, final.checkpoint))
+            records.append(self._resumable(final, final.checkpoint))
+        self.written = self._writer.hurry(*records)
 
-    def _resumable(self, final: SaveFinal, checkpoint: Checkpoint) -> StreamResumable:
+    def _resumable(self, final: SaveFinal | SavePoint, checkpoint: Checkpoint) -> StreamResumable:
         return StreamResumable(
             self.grant.session_id,
             self.stream,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 
 from starlette.websockets import WebSocket
@@ -64,9 +65,11 @@ class Connection:
         """The stream has taken a frame from its inbox: there is room for another."""
         self._places.release()
 
-    def send(self, message: Message, *, is_partial: bool = False) -> None:
-        """Have a message sent."""
-        self._outbox.put(message, is_partial=is_partial)
+    def send(
+        self, message: Message, *, is_partial: bool = False, written: Future[None] | None = None
+    ) -> None:
+        """Have a message sent, when what it tells is ``written``; see `Outbox.put`."""
+        self._outbox.put(message, is_partial=is_partial, written=written)
 
     async def finish(self) -> None:
         """Send what waits, as far as the peer takes it. Safe to call twice."""

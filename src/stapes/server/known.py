@@ -164,8 +164,11 @@ def _beat(deployment: Deployment, beats: int) -> None:
     """Say that this server lives; from time to time, clear away what is over."""
     now = datetime.now(UTC)
     deployment.store.beat(deployment.server_id, now)
-    if beats % BEATS_A_SWEEP == 1 and (lost := deployment.store.close_lost(now - DEAD_AFTER)):
-        log.warning("lost_streams_closed", streams=lost)
+    if beats % BEATS_A_SWEEP == 1:
+        if lost := deployment.store.close_lost(now - DEAD_AFTER):
+            log.warning("lost_streams_closed", streams=lost)
+        window = timedelta(seconds=deployment.settings.resume_window_s)
+        deployment.store.forget_points_before(now - window)
     if beats % BEATS_A_PRUNING == 1:
         _prune(deployment, now)
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 CROWDED = 64
 """Messages that may wait before partials give way and the peer is read no further."""
+
+LONGEST_HELD_S = 0.25
+"""A message that waits for what it tells to be written waits no longer: while the database takes
+nothing, peers are told all the same."""
 
 Message = dict[str, Any]
 
@@ -22,6 +27,8 @@ Message = dict[str, Any]
 class _Waiting:
     message: Message
     is_partial: bool
+    written: Future[None] | None
+    held_until: float  # on the loop's clock
 
 
 class Outbox:
@@ -54,13 +61,19 @@ class Outbox:
         self._is_ending = False
         self._sending = asyncio.create_task(self._run())
 
-    def put(self, message: Message, *, is_partial: bool = False) -> None:
-        """Have a message sent. In a crowd the newest partial takes the place of all before it."""
+    def put(
+        self, message: Message, *, is_partial: bool = False, written: Future[None] | None = None
+    ) -> None:
+        """Have a message sent. In a crowd the newest partial takes the place of all before it.
+
+        It is held until ``written`` is done, and those behind it with it, though not for long.
+        """
         if self._is_failed:
             return
         if len(self._waiting) >= CROWDED:
             self._waiting = deque(each for each in self._waiting if not each.is_partial)
-        self._waiting.append(_Waiting(message, is_partial))
+        held_until = asyncio.get_running_loop().time() + LONGEST_HELD_S
+        self._waiting.append(_Waiting(message, is_partial, written, held_until))
         self._mark()
 
     async def finish(self) -> None:
@@ -77,6 +90,7 @@ class Outbox:
 
     async def _run(self) -> None:
         while await self._has_more():
+            await _hold(self._waiting[0])
             next_one = self._waiting.popleft()
             self._mark()
             try:
@@ -107,3 +121,10 @@ class Outbox:
             self.has_room.set()
         else:
             self.has_room.clear()
+
+
+async def _hold(waiting: _Waiting) -> None:
+    """Wait for what a message tells to be written, if it is not."""
+    if waiting.written is not None and not waiting.written.done():
+        left_s = waiting.held_until - asyncio.get_running_loop().time()
+        await asyncio.wait([asyncio.wrap_future(waiting.written)], timeout=max(0.0, left_s))

@@ -23,7 +23,7 @@ from stapes.store.port import StreamOpened
 from stapes.tokens.grant import Grant
 
 SETTLED_S = 0.2
-"""A server that has just been left may have told a final that it is still writing down."""
+"""A server that has just been left may still be writing a final down."""
 
 
 @dataclass(frozen=True, slots=True)

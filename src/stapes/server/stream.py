@@ -43,6 +43,7 @@ from stapes.protocol.events import (
     Resumed,
     ResumeReading,
     SaveFinal,
+    SavePoint,
     Send,
     StopRequested,
     TakeRecogniser,
@@ -234,7 +235,7 @@ class Pump:
                 self._may_read.clear()
             case ResumeReading():
                 self._may_read.set()
-            case SaveFinal():
+            case SaveFinal() | SavePoint():
                 assert self._account is not None
                 self._account.save(effect)
             case Finish(ending, audio_ms, speech_ms):
@@ -255,9 +256,10 @@ class Pump:
         return RecogniserTaken()
 
     def _send(self, message: Message, is_partial: bool = False) -> None:
-        """Have a message sent, unless the peer is away."""
+        """Have a message sent, unless the peer is away: a final when the store has it."""
         if self._connection is not None and not self._session.is_away:
-            self._connection.send(message, is_partial=is_partial)
+            told = self._account.written if self._account and not is_partial else None
+            self._connection.send(message, is_partial=is_partial, written=told)
 
     def _sending_failed(self, connection: Connection, unread: list[Message]) -> None:
         """The peer is gone or reads nothing: one that cannot come back is left all it was told."""

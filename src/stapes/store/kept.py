@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -97,7 +98,8 @@ class Kept:
                 self._meter(record)
             case StreamResumable():
                 _require(self.opened, (record.session_id, record.stream))
-                self.resume_points[record.session_id, record.stream] = record
+                key = (record.session_id, record.stream)
+                self.resume_points[key] = self._without_forgotten(record)
             case Audited():
                 self._append(record)
             case SigningKeyAdded() | SigningKeyRetired():
@@ -108,6 +110,38 @@ class Kept:
                 self._remove(record.identity)
             case _:
                 self._replace(record)
+
+    def forget_finals(self, is_meant: Callable[[FinalHeard], bool]) -> int:
+        """Forget such finals, in resume points too; returns how many there were."""
+        gone = [key for key, final in self.finals.items() if is_meant(final)]
+        for key in gone:
+            del self.finals[key]
+        points = self.resume_points
+        self.resume_points = {key: self._without_forgotten(it) for key, it in points.items()}
+        return len(gone)
+
+    def forget_points(self, is_meant: Callable[[StreamClosed], bool]) -> int:
+        """Forget the resume points of such streams as have ended; returns how many there were."""
+        gone = [
+            key for key, it in self.closed.items() if key in self.resume_points and is_meant(it)
+        ]
+        for key in gone:
+            del self.resume_points[key]
+        return len(gone)
+
+    def forget_sessions(self, session_ids: Collection[str]) -> None:
+        """Forget sessions and all that they left."""
+        for session_id in session_ids:
+            del self.sessions[session_id]
+        of_streams: list[dict[Any, Any]] = [self.opened, self.metered, self.closed]
+        for kept in (*of_streams, self.finals, self.resume_points):
+            for key in [key for key in kept if key[0] in session_ids]:
+                del kept[key]
+
+    def _without_forgotten(self, point: StreamResumable) -> StreamResumable:
+        of = (point.session_id, point.stream)
+        finals = [each for each in point.finals if (*of, each["number"]) in self.finals]
+        return replace(point, finals=finals)
 
     def withdraw(self, key: StreamKey) -> None:
         """Forget a stream that came to nothing."""

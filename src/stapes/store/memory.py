@@ -189,20 +189,29 @@ class MemoryStore:
 
     def forget_finals(self, session_id: str) -> int:
         """See `stapes.store.port.Store.forget_finals`."""
-        return self._forget_finals(lambda final: final.session_id == session_id)
+
+        def forget(kept: Kept) -> int:
+            kept.forget_points(lambda closed: closed.session_id == session_id)
+            return kept.forget_finals(lambda final: final.session_id == session_id)
+
+        count: int = self._change(forget)
+        return count
 
     def forget_finals_before(self, moment: datetime) -> int:
         """See `stapes.store.port.Store.forget_finals_before`."""
-        return self._forget_finals(lambda final: final.heard_at < moment)
 
-    def _forget_finals(self, is_meant: Callable[[FinalHeard], bool]) -> int:
         def forget(kept: Kept) -> int:
-            left = {key: final for key, final in kept.finals.items() if not is_meant(final)}
-            gone = len(kept.finals) - len(left)
-            kept.finals = left
-            return gone
+            kept.forget_points(lambda closed: closed.closed_at < moment)
+            return kept.forget_finals(lambda final: final.heard_at < moment)
 
         count: int = self._change(forget)
+        return count
+
+    def forget_points_before(self, moment: datetime) -> int:
+        """See `stapes.store.port.Store.forget_points_before`."""
+        count: int = self._change(
+            lambda kept: kept.forget_points(lambda closed: closed.closed_at < moment)
+        )
         return count
 
     def forget_sessions_before(self, moment: datetime) -> int:
@@ -214,10 +223,7 @@ class MemoryStore:
                 for it in kept.sessions.values()
                 if it.expires_at < moment and has_ended_before(kept, it.session_id, moment)
             }
-            kept.sessions = {k: it for k, it in kept.sessions.items() if k not in gone}
-            kept.opened = {k: it for k, it in kept.opened.items() if k[0] not in gone}
-            kept.closed = {k: it for k, it in kept.closed.items() if k[0] not in gone}
-            kept.finals = {k: it for k, it in kept.finals.items() if k[0] not in gone}
+            kept.forget_sessions(gone)
             return len(gone)
 
         count: int = self._change(forget)

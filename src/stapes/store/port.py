@@ -103,7 +103,9 @@ class StreamResumable:
 
     ``audio_bytes`` counts in the stream's encoding, ``state`` is the recogniser's there.
     ``finals`` are the last ones as they were sent (JSON of a transcription with its number), and
-    ``finals_sent`` counts all. Amounts are those up to there. The newest replaces those before.
+    ``finals_sent`` counts all. Finals that the store has not, or not any more, are left out: what
+    was forgotten does not come back this way. Amounts are those up to there. The newest replaces
+    those before.
     """
 
     session_id: str
@@ -368,11 +370,26 @@ class Store(Protocol):
         ...
 
     def forget_finals(self, session_id: str) -> int:
-        """Delete the transcript of a session; returns how many finals it had."""
+        """Delete the transcript of a session; returns how many finals it had.
+
+        Streams that have ended cannot be continued any more; of others, what continues them has
+        none of the finals in it.
+        """
         ...
 
     def forget_finals_before(self, moment: datetime) -> int:
-        """Delete finals heard before ``moment``; returns how many."""
+        """Delete finals heard before ``moment``; returns how many.
+
+        Streams that ended before cannot be continued any more; of others, what continues them has
+        none of these finals in it.
+        """
+        ...
+
+    def forget_points_before(self, moment: datetime) -> int:
+        """Delete what streams that ended before ``moment`` could be continued with.
+
+        Returns how many such streams there were.
+        """
         ...
 
     def forget_sessions_before(self, moment: datetime) -> int:

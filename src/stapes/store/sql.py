@@ -42,6 +42,7 @@ from stapes.identity.model import (
 )
 from stapes.store import postgres, queries, sqlite, tables
 from stapes.store.faults import told_as_store_errors
+from stapes.store.points import ended_points, forget_in_points
 from stapes.store.port import (
     FinalHeard,
     Place,
@@ -84,8 +85,8 @@ class SqlStore:
         self._writing_engine = writing
         # SQLite has one writer at a time. Threads of ours wait here for their turn: who polls for
         # the database's own lock may lose every race until the time is up.
-        is_sqlite = writing.dialect.name == "sqlite"
-        self._turn: AbstractContextManager[Any] = Lock() if is_sqlite else nullcontext()
+        self._is_sqlite = writing.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[Any] = Lock() if self._is_sqlite else nullcontext()
 
     def write(self, records: Sequence[Record]) -> None:
         """See `stapes.store.port.Store.write`."""
@@ -222,18 +223,38 @@ class SqlStore:
 
     def forget_finals(self, session_id: str) -> int:
         """See `stapes.store.port.Store.forget_finals`."""
-        return self._forget_finals(tables.finals.c.session_id == session_id)
+        count = self._forget_finals(tables.finals.c.session_id == session_id)
+        self._forget_points(tables.streams.c.session_id == session_id)
+        return count
 
     def forget_finals_before(self, moment: datetime) -> int:
         """See `stapes.store.port.Store.forget_finals_before`."""
-        return self._forget_finals(tables.finals.c.heard_at < moment)
+        count = self._forget_finals(tables.finals.c.heard_at < moment)
+        self.forget_points_before(moment)
+        return count
+
+    def forget_points_before(self, moment: datetime) -> int:
+        """See `stapes.store.port.Store.forget_points_before`."""
+        return self._forget_points(tables.streams.c.closed_at < moment)
 
     def _forget_finals(self, meant: ColumnElement[bool]) -> int:
         finals = tables.finals
         page = select(*finals.primary_key).where(meant).limit(PAGE)
-        this = tuple_(*finals.primary_key)
+
+        def forget(connection: Connection) -> int:
+            keys = [tuple(row) for row in connection.execute(page)]
+            connection.execute(delete(finals).where(tuple_(*finals.primary_key).in_(keys)))
+            forget_in_points(connection, {(session_id, stream) for session_id, stream, _ in keys})
+            return len(keys)
+
+        return self._page_by_page(forget)
+
+    def _forget_points(self, meant: ColumnElement[bool]) -> int:
+        """Delete the resume points of such streams as have ended."""
+        points, page = tables.resume_points, ended_points(meant).limit(PAGE)
+        this = tuple_(*points.primary_key)
         return self._page_by_page(
-            lambda connection: connection.execute(delete(finals).where(this.in_(page))).rowcount
+            lambda connection: connection.execute(delete(points).where(this.in_(page))).rowcount
         )
 
     def forget_sessions_before(self, moment: datetime) -> int:
@@ -261,7 +282,11 @@ class SqlStore:
                 count = forget(connection)
             total += count
             if count < PAGE:
-                return total
+                break
+        if total and self._is_sqlite:
+            with self._turn, told_as_store_errors():
+                sqlite.empty_log(self._writing_engine)
+        return total
 
     def beat(self, server_id: str, now: datetime) -> None:
         """See `stapes.store.port.Store.beat`."""

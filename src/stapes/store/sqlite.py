@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ PRAGMAS = (
     # commits, and never the file.
     "PRAGMA synchronous = NORMAL",
     "PRAGMA foreign_keys = ON",
+    # What is deleted is overwritten: a transcript that was taken back is not left in free pages.
+    "PRAGMA secure_delete = ON",
     "PRAGMA cache_size = -16384",
     "PRAGMA wal_autocheckpoint = 4000",
 )
@@ -38,6 +41,16 @@ def open_engines(path: Path) -> tuple[Engine, Engine]:
     # Writing takes the lock at once: a transaction that reads first and writes later fails, without
     # waiting, when another process wrote in between.
     return engine, engine.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def empty_log(engine: Engine) -> None:
+    """Empty the write-ahead log, in which what was deleted can be read still.
+
+    While another process reads or writes for longer than `BUSY_TIMEOUT_MS` it stays as it is, until
+    the next time.
+    """
+    with closing(engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _on_connect(dbapi_connection: Any, _record: object) -> None:

@@ -11,6 +11,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future
 from itertools import islice
 from threading import Condition, Thread
 
@@ -46,6 +47,7 @@ class Writer:
         self._put = 0  # records ever put
         self._settled = 0  # of them, written or refused
         self._hurried = 0  # of them, how many somebody waits for
+        self._awaited: deque[tuple[int, Future[None]]] = deque()  # how many, and by whom
         self._give_up_at: float | None = None  # monotonic; set when closed
         self._changed = Condition()
         self._thread = Thread(target=self._run, name="stapes-writer", daemon=True)
@@ -62,17 +64,25 @@ class Writer:
         Raises `StoreError` when ``bound`` records wait already, or after `close`.
         """
         with self._changed:
-            if self._give_up_at is not None:
-                raise StoreError("the writer is closed")
-            if len(self._waiting) >= self._bound:
-                raise StoreError(f"{self._bound} records wait for the database: {self.problem}")
-            is_first = not self._waiting
-            self._waiting.extend(records)
-            self._put += len(records)
+            is_first = self._take(records)
             # The thread is woken for the first record and for a full batch. Waking it for each in
             # between would cost more than minting a token does.
             if is_first or len(self._waiting) >= LARGEST_BATCH:
                 self._changed.notify_all()
+
+    def hurry(self, *records: Record) -> Future[None]:
+        """`put` for records that somebody waits for: they go without waiting for company.
+
+        What is returned is done when they and all before them are written or refused. It never is
+        when the writer ends before that.
+        """
+        written: Future[None] = Future()
+        with self._changed:
+            self._take(records)
+            self._hurried = self._put
+            self._awaited.append((self._put, written))
+            self._changed.notify_all()
+        return written
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all that was put so far is written. Raises `StoreError` when it takes longer.
@@ -100,6 +110,17 @@ class Writer:
         self._thread.join()
         if self._waiting:
             raise StoreError(f"{len(self._waiting)} records were not written: {self.problem}")
+
+    def _take(self, records: Sequence[Record]) -> bool:
+        """Let records wait; says whether none did. The lock is held."""
+        if self._give_up_at is not None:
+            raise StoreError("the writer is closed")
+        if len(self._waiting) >= self._bound:
+            raise StoreError(f"{self._bound} records wait for the database: {self.problem}")
+        is_first = not self._waiting
+        self._waiting.extend(records)
+        self._put += len(records)
+        return is_first
 
     def _run(self) -> None:
         pause_s = SHORTEST_PAUSE_S
@@ -151,6 +172,11 @@ class Writer:
                 self._waiting.popleft()
             self._settled += settled
             self._changed.notify_all()
+            written = []
+            while self._awaited and self._awaited[0][0] <= self._settled:
+                written.append(self._awaited.popleft()[1])
+        for each in written:
+            each.set_result(None)
 
     def _pause(self, pause_s: float) -> bool:
         """Wait before the next try, but not when the writer is just closed; False to give up."""

@@ -38,6 +38,7 @@ from stapes.identity.model import (
 )
 from stapes.store import tables
 from stapes.store.inserting import insert_rows
+from stapes.store.points import only_kept
 from stapes.store.port import (
     RESUMABLE_ENDS,
     Audited,
@@ -173,7 +174,8 @@ def _write_one(
         case StreamMetered() | StreamClosed():
             _update_stream(connection, record)
         case StreamResumable():
-            upsert(connection, tables.resume_points, [to_row(record)])
+            kept = only_kept(connection, record.session_id, record.stream, record.finals)
+            upsert(connection, tables.resume_points, [{**to_row(record), "finals": kept}])
         case SigningKeyRetired():
             _retire(connection, record)
         case IdentityRemoved():

@@ -181,7 +181,7 @@ class Ear:
         if report.checkpoint is not None:
             self._keep(report.checkpoint, is_answered=report.is_answer)
         if is_new or report.is_answer:
-            self._account(is_pending=report.is_pending)
+            self._account(report)
         if self._suspected_to is not None and self._reached.byte > self._suspected_to:
             self._suspected_to = None
         if self._reached.byte >= self._caught_up_at:
@@ -251,11 +251,16 @@ class Ear:
         self._checkpoint, self._kept = checkpoint, self._reached
         self._log.drop(checkpoint.audio_bytes, is_answered=is_answered)
 
-    def _account(self, *, is_pending: bool) -> None:
+    def _account(self, report: Report) -> None:
         reached, told = self._reached, self._told
         self._told = reached
         self._post(
-            AudioHeard(reached.byte - told.byte, reached.speech_ms - told.speech_ms, is_pending)
+            AudioHeard(
+                reached.byte - told.byte,
+                reached.speech_ms - told.speech_ms,
+                report.is_pending,
+                report.checkpoint,
+            )
         )
 
     def _fail(self, cause: str) -> None:
