@@ -155,14 +155,18 @@ class Pump:
     # What the server asks of a live session, and tells it
 
     @property
-    def resumable_stream(self) -> int | None:
-        """The number of its stream, when its peer could go on with it on another socket."""
-        is_streaming = self._session.is_extended and self._session.phase is Phase.STREAMING
-        return self._account.stream if self._account is not None and is_streaming else None
+    def stream(self) -> int | None:
+        """The number of its stream, once it has one."""
+        return self._account.stream if self._account is not None else None
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether its peer could go on with its stream on another socket."""
+        return self._session.is_extended and self._session.phase is Phase.STREAMING
 
     async def is_answering(self, timeout_s: float) -> bool:
-        """Whether the peer answers a ping."""
-        if self._connection is None or self._session.is_away:
+        """Whether the peer answers a ping, and was not told to go on elsewhere."""
+        if self._connection is None or self._session.is_away or self._session.is_leaving:
             return False
         return await self._connection.is_answering(timeout_s)
 
