@@ -27,6 +27,7 @@ from stapes.errors import (
 )
 from stapes.protocol import session as machine
 from stapes.protocol.events import (
+    AskPeer,
     AudioArrived,
     Authenticate,
     Checkpoint,
@@ -217,7 +218,7 @@ class Pump:
             log.error("session failed", session=self._session.session_id, cause=str(error))
             return StopRequested(InternalServerError(str(error)))
 
-    async def _perform(self, effect: Effect) -> Event | None:  # noqa: C901 - one case an effect
+    async def _perform(self, effect: Effect) -> Event | None:  # noqa: C901, PLR0912 - a case an effect
         match effect:
             case Send(message):
                 is_partial = isinstance(message, Result) and not message.transcriptions[0].is_final
@@ -234,6 +235,9 @@ class Pump:
             case FlushRecogniser():
                 assert self._ear is not None
                 self._ear.flush()
+            case AskPeer():
+                if self._connection is not None:
+                    self._connection.ask()
             case PauseReading():
                 self._may_read.clear()
             case ResumeReading():
@@ -270,6 +274,8 @@ class Pump:
             texts = [each["text"] for each in unread if "text" in each]
             last = _error_message(self._session.session_id, error)
             connection.say_farewell([*texts, last], error.close_code)
+        else:
+            connection.drop()
         self.post(PeerClosed(is_lost=True))
 
     def _say_failed(self) -> None:
