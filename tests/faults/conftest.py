@@ -18,6 +18,7 @@ import pytest
 import stapes
 from stapes import Final, Reconnect, samples
 from stapes.client.profile import read_profile
+from stapes.store.sql import SqlStore
 from tests.conftest import Served, running_server
 from tests.scenarios import conftest as scenarios
 
@@ -28,9 +29,10 @@ PARAMETERS = {"finalSilenceThresholdInMs": "500"}
 PATIENT = Reconnect(first_s=0.02, longest_s=0.2, give_up_s=20)
 CHUNK_BYTES = 6_400
 SETTLED_WITHIN_S = 10
-MOST_CONNECTIONS = 16
-"""To the database at a time: what SQLAlchemy lends, and one of a test's own. SQLite closes none of
-their descriptors while another one of the process holds a lock, but uses them again."""
+POOLED, MORE = 5, 12
+"""Connections to the database that SQLAlchemy keeps; and those at most that it, or a test, opens
+beside them. SQLite closes no file while another connection of the process holds a lock on it, but
+uses it again."""
 
 LONGEST_S = 30
 """No fault may hold a session up for longer."""
@@ -69,8 +71,12 @@ def says(audio: bytes, server: Served, url: str | None = None) -> list[Final]:
 def warm(audio: bytes, server: Served) -> None:
     """Have it open what it keeps: threads, workers, every connection to its database."""
     asyncio.run(_talk(audio, server))
+    store = server.deployment.store
+    assert isinstance(store, SqlStore)
     with ExitStack() as stack:
-        for _ in range(MOST_CONNECTIONS):
+        for _ in range(POOLED):
+            stack.enter_context(store._reading())
+        for _ in range(MORE):
             connection = sqlite3.connect(server.home.path / "stapes.db")
             stack.enter_context(closing(connection)).execute("SELECT 1 FROM servers").fetchone()
 

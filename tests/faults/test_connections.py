@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-import psutil
 import pytest
 
 from stapes import Final, RealtimeSessionToken
@@ -16,7 +14,6 @@ from stapes.store.port import Store
 from tests.conftest import Served
 from tests.faults.conftest import bounded, heard
 from tests.faults.proxy import Fault, Kind, proxy
-from tests.faults.test_slow_readers import narrow
 
 pytestmark = pytest.mark.usefixtures("left_clean")
 
@@ -124,43 +121,6 @@ async def test_what_a_client_without_the_extension_said_is_kept(
         await other.authenticate(mint(faulty))
         text = await other.hear(demo[: closed.audio_ms * 32])
     assert " ".join(final.text for final in finals) == text
-
-
-async def test_the_first_socket_of_a_stream_that_goes_on_at_another_is_closed(
-    faulty: Served, demo: bytes, peer: Any, mint: Callable[..., RealtimeSessionToken]
-) -> None:
-    """It is in a black hole, and much that was written to it is still unsent."""
-    token = mint(faulty)
-    query = "finalSilenceThresholdInMs=500&isAckEnabled=true"
-    async with peer(
-        faulty.ws_url, query, subprotocols=["stapes.v1"], sock=narrow(faulty.url), max_queue=1
-    ) as first:
-        await first.authenticate(token)
-        port = first.socket.local_address[1]
-        first.socket.transport.pause_reading()
-        sending = asyncio.create_task(first.send_audio(demo, 64))
-        assert port in ports(faulty)
-        resume = f"{query}&resume={quote(token.session_id)}&lastResult=0"
-        connect: dict[str, Any] = {}
-        while connect.get("event") != "CONNECT":  # 409 as long as the first one's audio comes
-            async with peer(faulty.ws_url, resume, subprotocols=["stapes.v1"]) as second:
-                connect = await bounded(second.authenticate(token))
-                if connect["event"] == "CONNECT":
-                    await bounded(_until_closed(faulty, port))
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-
-
-def ports(server: Served) -> set[int]:
-    """From which ports there are connections to a server, as it sees them."""
-    own = urlsplit(server.url).port
-    connections = psutil.Process().net_connections("tcp")
-    return {it.raddr.port for it in connections if it.laddr.port == own and it.raddr}
-
-
-async def _until_closed(server: Served, port: int) -> None:
-    while port in ports(server):
-        await asyncio.sleep(0.05)
 
 
 async def _until_kept(server: Served, session_id: str) -> None:

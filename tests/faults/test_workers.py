@@ -27,11 +27,10 @@ OURS_TO_BLAME = (500, 1011)
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory, demo: bytes) -> Iterator[Served]:
-    """A warmed server that waits two seconds for a worker that says nothing."""
+    """A warmed server that keeps one worker, and waits two seconds for one that says nothing."""
     home = tmp_path_factory.mktemp("workers") / "home"
-    with running_server(home, worker_timeout_s=2.0) as server:
+    with running_server(home, worker_timeout_s=2.0, warm_workers=1) as server:
         warm(demo, server)
-        asyncio.run(killed_together(demo, server))  # it keeps some of the workers of a crowd
         yield server
 
 
@@ -67,7 +66,9 @@ async def killed_together(audio: bytes, server: Served) -> list[list[Final]]:
     kill = signalling(server, signal.SIGKILL)
     first = heard_while(audio, server, {PLACES[1]: kill})
     others = (heard(audio, server, server.url) for _ in range(7))
-    return await asyncio.gather(*map(bounded, (first, *others)))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(bounded(each)) for each in (first, *others)]
+    return [task.result() for task in tasks]
 
 
 @pytest.mark.parametrize("at_byte", PLACES)
