@@ -34,7 +34,7 @@ POOLED, MORE = 5, 12
 beside them. SQLite closes no file while another connection of the process holds a lock on it, but
 uses it again."""
 
-LONGEST_S = 30
+LONGEST_S = 90
 """No fault may hold a session up for longer."""
 
 SHORT_PINGS: dict[str, Any] = {"ping_interval_s": 0.4, "ping_timeout_s": 0.4}
