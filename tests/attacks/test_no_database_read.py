@@ -18,7 +18,7 @@ from tests.attacks.requests import signer
 from tests.attacks.sockets import NOT_AUTHENTICATED, NOT_FOUND, OPENED, show, show_text
 from tests.conftest import Served
 
-LOOKS = {"versions", "uses_elsewhere", "beat", "close_lost"}
+LOOKS = {"versions", "uses_elsewhere", "contests", "taken_streams", "beat", "close_lost"}
 """What the server asks a few times a second, whatever comes in."""
 
 

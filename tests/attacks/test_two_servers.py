@@ -119,6 +119,45 @@ async def test_user_revocation(pair: Pair, who: Someone) -> None:
     assert await answer(pair.second, later) == OPENED
 
 
+LIVE_ELSEWHERE = Answer(409, 1008)
+
+
+async def test_one_live_socket_of_a_session(pair: Pair, who: Someone) -> None:
+    """While the peer of the one answers, the other refuses; when it has left, it does not."""
+    async with live(pair.first, who) as (one, token):
+        for _ in range(2):
+            assert await answer(pair.second, token) == LIVE_ELSEWHERE
+        await one.send_json(event="SEND_FINAL_RESULT")
+        assert await one.read_final()
+    assert await answer(pair.second, token) == OPENED
+    assert await answer(pair.first, token) == OPENED
+
+
+async def test_one_live_socket_of_a_session_whose_peer_is_gone(pair: Pair, who: Someone) -> None:
+    """One that does not answer is dropped, and told why; the other is served."""
+    token = await asyncio.to_thread(minted_by, pair.first.url, who)
+    async with peer(pair.first.ws_url) as silent:
+        await opened(silent, token)
+        silent.socket.transport.pause_reading()  # no pong any more
+        async with peer(pair.second.ws_url) as second:
+            await opened(second, token)
+            silent.socket.transport.resume_reading()
+            assert Answer(*await silent.read_to_close()) == LIVE_ELSEWHERE
+            await second.send_json(event="SEND_FINAL_RESULT")
+            assert await second.read_final()
+
+
+async def test_one_live_socket_of_a_session_at_the_same_instant(pair: Pair, who: Someone) -> None:
+    """One token shown to both at once is served by one of them, round after round."""
+    for number in range(ROUNDS):
+        token = minted_by(pair.both[number % 2].url, who)
+        async with (
+            first_message_ready(pair.first, token) as one,
+            first_message_ready(pair.second, token) as two,
+        ):
+            assert sorted(await asyncio.gather(one(), two())) == ["409", "CONNECT"]
+
+
 @asynccontextmanager
 async def first_message_ready(
     server: Process, token: RealtimeSessionToken

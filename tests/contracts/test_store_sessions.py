@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from stapes.store.port import (
+    Contest,
     Record,
     Revoked,
     SessionFilter,
@@ -179,7 +180,8 @@ def test_old_finals_are_forgotten(store: Store) -> None:
 
 def sent_of(store: Store, session_id: str, stream: int = 1) -> list[int] | None:
     """Numbers of the finals that the stream would be continued with; None when it cannot be."""
-    found = store.continue_stream(session_id, "another", NOON - HOUR)
+    found = store.continue_stream(session_id, "server", NOON - HOUR)
+    assert not isinstance(found, Contest), "it is open on no other server"
     return None if found is None else [each["number"] for each in found[1].finals]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +11,7 @@ from threading import Barrier
 import pytest
 
 from stapes.errors import RecordRefusedError
-from stapes.store.port import Store, Use
+from stapes.store.port import Contest, Store, StreamResumable, Use
 from tests.contracts.conftest import Opening
 from tests.contracts.records import NOON, TOKEN, closed, final, metered, opened, session
 
@@ -54,7 +55,7 @@ def test_claims_at_the_same_instant(opening: Opening, only_first: bool) -> None:
     stores = [opening() for _ in range(servers)]
     barrier = Barrier(servers)
 
-    def claim(store: Store) -> list[int | None]:
+    def claim(store: Store) -> list[int | Contest | None]:
         numbers = []
         for attempt in range(5):
             barrier.wait(60)
@@ -66,7 +67,92 @@ def test_claims_at_the_same_instant(opening: Opening, only_first: bool) -> None:
         found = list(threads.map(claim, stores))
     expected = [1, *[None] * (servers - 1)] if only_first else [1, 2, 3, 4]
     for numbers in zip(*found, strict=True):
-        assert sorted(numbers, key=lambda it: it or 9) == expected
+        assert sorted(numbers, key=lambda it: it if isinstance(it, int) else 9) == expected
+
+
+HELD = Contest("session", 1, "server", resumes=False)
+
+
+def test_a_stream_is_not_claimed_while_another_server_has_one_open(store: Store) -> None:
+    """What is open there comes back; when that has ended, or was won, the next one is claimed."""
+    store.claim_stream(ANY)
+    assert store.claim_stream(opened(server_id="b")) == HELD
+    assert store.claim_stream(ANY) == 2, "a server settles its own sockets by itself"
+    held = replace(HELD, stream=2)
+    assert store.claim_stream(opened(server_id="b"), won=HELD) == held
+    assert store.claim_stream(opened(server_id="b"), won=held) == 3
+    store.write([closed(3)])
+    assert store.claim_stream(ANY) == 4
+
+
+def test_claims_of_several_servers_at_the_same_instant(opening: Opening) -> None:
+    """One claims the stream, and the others are told which one it is."""
+    servers = 4
+    stores = dict(zip("abcd", (opening() for _ in range(servers)), strict=True))
+    barrier = Barrier(servers)
+
+    def claim(server_id: str) -> int | Contest | None:
+        barrier.wait(20)
+        return stores[server_id].claim_stream(opened(stream=0, server_id=server_id))
+
+    with ThreadPoolExecutor(servers) as threads:
+        found = dict(zip(stores, threads.map(claim, stores), strict=True))
+    (winner,) = [server for server, it in found.items() if it == 1]
+    told = [it for it in found.values() if it != 1]
+    assert told == [Contest("session", 1, winner, resumes=False)] * (servers - 1)
+
+
+def test_a_contest_waits_for_its_answer(store: Store) -> None:
+    """The server that is asked sees it until it refuses."""
+    store.claim_stream(ANY)
+    assert store.contests("server") == []
+    store.contest(HELD)
+    store.contest(HELD)
+    assert (store.contests("server"), store.contests("b")) == ([HELD], [])
+    assert store.contest_result(HELD) is None
+    store.refuse_contest(HELD)
+    assert (store.contests("server"), store.contest_result(HELD)) == ([], False)
+
+
+def test_a_contest_is_won_when_the_stream_is_let_go_of(store: Store) -> None:
+    """It ended, was withdrawn, or is somebody else's; nothing is left to answer."""
+    ways: list[Callable[[], object]] = [
+        lambda: store.write([closed()]),
+        lambda: store.withdraw_stream("session", 1),
+        lambda: store.claim_stream(opened(server_id="c"), won=HELD),
+    ]
+    for let_go in ways:
+        store.claim_stream(ANY)
+        store.contest(HELD)
+        let_go()
+        assert store.contest_result(HELD) is True
+        assert store.contests("server") == []
+        for number in (1, 2):
+            store.withdraw_stream("session", number)
+
+
+def test_a_stream_is_not_continued_while_another_server_has_it_open(store: Store) -> None:
+    """It is to be contested first, and then goes on."""
+    store.claim_stream(ANY)
+    store.write([StreamResumable("session", 1, 0, b"", [], 0, 0, 0, 0)])
+    held = replace(HELD, resumes=True)
+    since = NOON - 60 * SECOND
+    assert store.continue_stream("session", "b", since) == held
+    store.contest(held)
+    taken = store.continue_stream("session", "b", since, won=held)
+    assert isinstance(taken, tuple)
+    assert (taken[0].server_id, store.contests("server")) == ("b", [])
+    assert isinstance(store.continue_stream("session", "b", since), tuple), "it has it already"
+
+
+def test_streams_that_go_on_elsewhere_are_known(store: Store) -> None:
+    """Those that another server took over, and those whose session has a newer one there."""
+    store.write([opened(stream=1), opened(stream=2, server_id="b"), opened("other", 1)])
+    mine = [("session", 1), ("other", 1), ("session", 3)]
+    assert store.taken_streams("server", mine) == [("session", 1)]
+    assert store.taken_streams("b", [("session", 2)]) == []
+    assert store.taken_streams("c", [("session", 2)]) == [("session", 2)]
+    assert store.taken_streams("server", []) == []
 
 
 def test_a_withdrawn_claim_was_never_made(store: Store) -> None:

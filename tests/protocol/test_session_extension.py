@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stapes.protocol.events import (
+    AskPeer,
     AudioArrived,
     AudioHeard,
     Authenticated,
@@ -23,6 +24,7 @@ from stapes.protocol.events import (
     Moved,
     PartialArrived,
     Past,
+    PeerAnswered,
     PeerClosed,
     RecogniserTaken,
     Resumed,
@@ -204,6 +206,44 @@ def test_a_lost_peer_is_waited_for_and_missing_audio_is_no_silence() -> None:
     driven.now_ms = 120_000
     assert FlushRecogniser() in driven.take(TimeElapsed())
     assert driven.session.phase is Phase.DRAINING
+
+
+def quiet() -> Driven:
+    """A session in the midst of an utterance, whose audio stopped for long enough."""
+    driven = connected()
+    driven.take(AudioArrived(SECOND), AudioHeard(len(SECOND), 900, is_pending=True))
+    driven.now_ms = 1_999
+    assert driven.take(TimeElapsed()) == []
+    driven.now_ms = 2_000
+    assert driven.take(TimeElapsed()) == [AskPeer()]
+    return driven
+
+
+def test_missing_audio_is_silence_only_when_the_peer_says_that_it_sent_none() -> None:
+    """It is asked once, and its answer comes behind what it had sent."""
+    driven = quiet()
+    driven.now_ms = 60_000
+    assert driven.take(TimeElapsed()) == []
+    assert driven.take(PeerAnswered()) == [FlushRecogniser()]
+    assert driven.take(TimeElapsed(), PeerAnswered()) == []
+
+
+def test_audio_that_was_held_up_on_its_way_is_no_silence() -> None:
+    """It comes before the answer, which then says nothing; the peer is asked anew when it stops."""
+    driven = quiet()
+    driven.now_ms = 60_000
+    driven.take(AudioArrived(SECOND), AudioHeard(len(SECOND), 900, is_pending=True))
+    assert driven.take(PeerAnswered(), TimeElapsed()) == []
+    driven.now_ms = 62_000
+    assert driven.take(TimeElapsed()) == [AskPeer()]
+
+
+def test_a_peer_that_was_asked_and_lost_is_asked_again_when_it_is_back() -> None:
+    """The answer of the old socket never comes."""
+    driven = quiet()
+    driven.take(LOST, PeerAnswered(), BACK)
+    driven.now_ms = 4_000
+    assert driven.take(TimeElapsed()) == [AskPeer()]
 
 
 def test_without_the_extension_a_lost_peer_ends_the_stream() -> None:

@@ -55,7 +55,8 @@ class Stuck:
 
     def __init__(self, ended: asyncio.Event) -> None:
         self.ended = ended
-        self.resumable_stream: int | None = None
+        self.stream: int | None = None
+        self.is_resumable = False
         self.told: list[ApiError] = []
 
     def stop(self, error: ApiError) -> None:

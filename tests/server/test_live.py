@@ -20,7 +20,8 @@ class Socket:
 
     def __init__(self, *, answers: bool) -> None:
         self.ended = asyncio.Event()
-        self.resumable_stream: int | None = None
+        self.stream: int | None = None
+        self.is_resumable = False
         self.told: ApiError | None = None
         self._answers = answers
 

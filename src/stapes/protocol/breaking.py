@@ -30,6 +30,7 @@ def resume(session: Session, event: Resumed, now_ms: int) -> Step:
     session = replace(
         session,
         away_since_ms=None,
+        is_asked=False,
         audio_at_ms=now_ms,
         results_from=min(event.last_result, session.finals) + 1,
         partial_text="",

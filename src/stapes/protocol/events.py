@@ -50,6 +50,11 @@ class PeerClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerAnswered:
+    """The peer answered `AskPeer`, and whatever it had sent before has come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Where recognition can begin again, and with what: the same words follow as would have.
 
@@ -193,6 +198,7 @@ Event = (
     | TokenOffered
     | AudioArrived
     | PeerClosed
+    | PeerAnswered
     | Resumed
     | Moved
     | DrainRequested
@@ -258,6 +264,11 @@ class FlushRecogniser:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPeer:
+    """Ask whether more is on its way; answer with `PeerAnswered` behind what had been sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class PauseReading:
     """Read no more from the socket: TCP then slows the peer down."""
 
@@ -311,6 +322,7 @@ Effect = (
     | TakeRecogniser
     | FeedRecogniser
     | FlushRecogniser
+    | AskPeer
     | PauseReading
     | ResumeReading
     | SaveFinal

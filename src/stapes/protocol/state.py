@@ -80,6 +80,7 @@ class Session:
     unheard_answer: Numbered | None = None  # an empty answer that the peer was not there for
     results_from: int = 1
     away_since_ms: int | None = None  # since when there is no peer, though the stream goes on
+    is_asked: bool = False  # whether audio that is missing is on its way
     is_leaving: bool = False  # the peer was told to go on elsewhere
     warned_s: int | None = None  # the last warning said that so much was left
 

@@ -8,10 +8,12 @@ from stapes.errors import PayloadTooLargeError, SessionIdleError, SessionLimitEr
 from stapes.protocol.answering import ack, save_point, send_partial
 from stapes.protocol.ending import drain
 from stapes.protocol.events import (
+    AskPeer,
     AudioArrived,
     AudioHeard,
     Effect,
     FeedRecogniser,
+    PeerAnswered,
     Send,
     TextArrived,
     TimeElapsed,
@@ -125,9 +127,18 @@ def _watch_audio(session: Session, now_ms: int) -> Step:
     silent_ms = 0 if session.is_paused else now_ms - session.audio_at_ms
     if silent_ms >= session.rules.idle_timeout_ms:
         return drain(session, SessionIdleError(), "idle", now_ms)
-    if _has_gone_quiet(session, silent_ms):
-        return flush(session, "silence")
+    if _has_gone_quiet(session, silent_ms) and not session.is_asked:
+        if not session.is_extended:
+            return flush(session, "silence")
+        return replace(session, is_asked=True), [AskPeer()]
     return send_partial(session, now_ms)
+
+
+def note_answer(session: Session, _event: PeerAnswered, now_ms: int) -> Step:
+    """Take audio for silence that is missing still: the peer has sent none."""
+    session = replace(session, is_asked=False)
+    silent_ms = 0 if session.is_paused else now_ms - session.audio_at_ms
+    return flush(session, "silence") if _has_gone_quiet(session, silent_ms) else (session, [])
 
 
 def _has_gone_quiet(session: Session, silent_ms: int) -> bool:

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,9 +19,11 @@ from stapes.protocol.events import Checkpoint, Ending, Numbered, SaveFinal, Save
 from stapes.protocol.messages import Transcription
 from stapes.protocol.params import Params
 from stapes.protocol.results import attached
+from stapes.server.contests import win
 from stapes.server.deployment import Deployment
 from stapes.store.port import (
     Audited,
+    Contest,
     FinalHeard,
     Record,
     Store,
@@ -184,6 +187,7 @@ async def open_account(
     Raises:
         InvalidParameterError: no installed model fits the parameters.
         TokenUsedError: a single-use token had its one opening, on whatever server.
+        SessionLiveElsewhereError: the session has a live socket on another server.
         ServiceUnavailableError: the store cannot say.
     """
     opened = StreamOpened(
@@ -199,10 +203,12 @@ async def open_account(
     )
     only_first = bool(grant.limits and grant.limits.single_use)
     is_kept = is_resumable and deployment.settings.keep_transcripts_days != 0
+    claim = partial(_claim, deployment.store, opened, only_first, is_kept)
     try:
-        stream = await asyncio.to_thread(
-            _claim, deployment.store, opened, only_first=only_first, is_resumable=is_kept
-        )
+        stream = await asyncio.to_thread(claim)
+        while isinstance(stream, Contest):
+            await win(deployment, stream)
+            stream = await asyncio.to_thread(claim, stream)
     except StoreError as error:
         raise unrecordable(error) from error
     if stream is None:
@@ -211,10 +217,14 @@ async def open_account(
 
 
 def _claim(
-    store: Store, opened: StreamOpened, *, only_first: bool, is_resumable: bool
-) -> int | None:
-    stream = store.claim_stream(opened, only_first=only_first)
-    if stream is not None and is_resumable:
+    store: Store,
+    opened: StreamOpened,
+    only_first: bool,
+    is_resumable: bool,
+    won: Contest | None = None,
+) -> int | Contest | None:
+    stream = store.claim_stream(opened, only_first=only_first, won=won)
+    if isinstance(stream, int) and is_resumable:
         begin = StreamResumable(
             opened.session_id,
             stream,

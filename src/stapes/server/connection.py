@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from starlette.websockets import WebSocket
 
-from stapes.protocol.events import AudioArrived, Event, PeerClosed, TextArrived
+from stapes.protocol.events import AudioArrived, Event, PeerAnswered, PeerClosed, TextArrived
 from stapes.server.outbox import Message, Outbox
-from stapes.server.transport import FAREWELL, PING
+from stapes.server.transport import ASK, DROP, FAREWELL, PING, PONG
 
 MOST_FRAMES_WAITING = 4
 
@@ -84,12 +84,23 @@ class Connection:
         if self._reading is not None:
             self._reading.cancel()
         self._outbox.abandon()
+        self.drop()
         self.left.set()
+
+    def drop(self) -> None:
+        """End the connection at once: its peer takes nothing, and may be behind a dead network."""
+        if DROP in self._extensions:
+            self._extensions[DROP]()
 
     async def is_answering(self, timeout_s: float) -> bool:
         """Whether the peer answers a ping."""
         ping = self._extensions.get(PING)
         return ping is not None and await ping(timeout_s)
+
+    def ask(self) -> None:
+        """Post `PeerAnswered` when all that the peer has sent so far has come."""
+        if ASK in self._extensions:
+            self._extensions[ASK]()
 
     async def _read(self) -> None:
         while True:
@@ -100,6 +111,10 @@ class Connection:
             if message["type"] == "websocket.disconnect":
                 await self._inbox.put(PeerClosed(is_lost=message.get("code") in LOST))
                 return
+            if PONG in message:
+                self._places.release()
+                await self._inbox.put(PeerAnswered())
+                continue
             audio = message.get("bytes")
             event = TextArrived(message["text"]) if audio is None else AudioArrived(audio)
             await self._inbox.put(event)

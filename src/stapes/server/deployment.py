@@ -21,7 +21,7 @@ from stapes.server.metrics import Metrics
 from stapes.server.quotas import Quotas
 from stapes.server.retries import REMEMBERED_FOR, RetryMemory
 from stapes.settings import Settings
-from stapes.store.port import Store
+from stapes.store.port import Contest, Store
 from stapes.store.sql import open_store
 from stapes.store.writer import Writer
 from stapes.tokens.keys import SigningKey
@@ -42,6 +42,7 @@ class Deployment:
         live: the sessions whose socket is open.
         looking: held while the store is looked at.
         metrics: what is counted for ``/metrics``.
+        contested: streams that another server wants, while their peers are asked.
         draining: the server is stopping; nothing new may begin.
     """
 
@@ -58,6 +59,7 @@ class Deployment:
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     metrics: Metrics = field(default_factory=Metrics)
     store_problem: str | None = None
+    contested: set[Contest] = field(default_factory=set)
     draining: bool = False
     _begun: set[asyncio.Task[None]] = field(default_factory=set)
 

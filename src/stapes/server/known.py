@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from stapes.errors import HomeError, StoreError
 from stapes.identity.access import find_api_key
 from stapes.identity.model import ApiKey, Directory
+from stapes.server.contests import answer_all
 from stapes.server.keyring import Keyring, make_keyring
 from stapes.server.quotas import Elsewhere
 from stapes.server.retention import prune
 from stapes.signing.authorization import KeyId
-from stapes.store.port import Versions
+from stapes.store.port import Contest, Versions
 from stapes.tokens.revocations import Revocations
 
 if TYPE_CHECKING:
@@ -135,17 +136,18 @@ async def keep_known(deployment: Deployment) -> None:
 
 
 async def look(deployment: Deployment) -> None:
-    """Read what changed, and end the live sessions that were revoked.
+    """Read what changed, end the live sessions that were revoked, and answer other servers.
 
     Raises `StoreError`, `HomeError`.
     """
     async with deployment.looking:  # one at a time: each sees all that was written before it began
         before = deployment.known
-        known, elsewhere = await asyncio.to_thread(_look, deployment, before)
+        known, elsewhere, contests = await asyncio.to_thread(_look, deployment, before)
         if known is not before:
             deployment.known = known
     deployment.quotas.elsewhere = elsewhere
     deployment.live.stop_revoked(known.revocations)
+    answer_all(deployment, contests)
     if streams := deployment.live.streams():
         store = deployment.store
         deployment.live.take_away(
@@ -153,11 +155,12 @@ async def look(deployment: Deployment) -> None:
         )
 
 
-def _look(deployment: Deployment, known: Known) -> tuple[Known, Elsewhere]:
+def _look(deployment: Deployment, known: Known) -> tuple[Known, Elsewhere, list[Contest]]:
     now = datetime.now(UTC)
     store = deployment.store
     uses = store.uses_elsewhere(deployment.server_id, now - DEAD_AFTER, now - MINTED_OVER)
-    return read_changes(known, store, deployment.home, now), Elsewhere.of(uses)
+    contests = store.contests(deployment.server_id)
+    return read_changes(known, store, deployment.home, now), Elsewhere.of(uses), contests
 
 
 def _beat(deployment: Deployment, beats: int) -> None:

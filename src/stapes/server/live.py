@@ -24,8 +24,13 @@ class LiveSession(Protocol):
     ended: asyncio.Event
 
     @property
-    def resumable_stream(self) -> int | None:
-        """The number of its stream, when its peer could go on with it on another socket."""
+    def stream(self) -> int | None:
+        """The number of its stream, once it has one."""
+        ...
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether its peer could go on with its stream on another socket."""
         ...
 
     def stop(self, error: ApiError) -> None:
@@ -103,14 +108,19 @@ class LiveSessions:
                 session.stop(TokenRevokedError("revoked while live"))
 
     def take_away(self, streams: Collection[StreamKey]) -> None:
-        """Let go of streams that another server has taken over."""
-        for session_id, _ in streams:
-            if held := self._live.get(session_id):
-                held[0].post(Moved())
+        """Let go of streams that go on elsewhere."""
+        for session_id, stream in streams:
+            session, _ = self._live.get(session_id, (None, None))
+            if session is None or session.stream != stream:
+                continue
+            if session.is_resumable:
+                session.post(Moved())
+            else:
+                session.stop(SessionLiveElsewhereError())
 
     def streams(self) -> list[StreamKey]:
-        """The streams that are served here and could be taken over elsewhere."""
-        numbers = ((session.resumable_stream, id_) for id_, (session, _) in self._live.items())
+        """The streams that are served here."""
+        numbers = ((session.stream, id_) for id_, (session, _) in self._live.items())
         return [(session_id, number) for number, session_id in numbers if number is not None]
 
     async def drain(self, window_s: float) -> None:

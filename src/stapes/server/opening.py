@@ -175,7 +175,7 @@ class Opening:
         other, owner = held
         if _who(grant) != _who(owner):
             raise NotAuthorizedOrNotFoundError("the stream is another's")
-        if other.resumable_stream is None or await other.is_answering(PING_TIMEOUT_S):
+        if not other.is_resumable or await other.is_answering(PING_TIMEOUT_S):
             raise SessionLiveElsewhereError()
         other.lose()
         self.heir = (other, wish.last_result)

@@ -18,8 +18,9 @@ from stapes.errors import (
 from stapes.protocol.events import Checkpoint, Past
 from stapes.protocol.params import split_query
 from stapes.server.accounting import StreamAccount, from_json, unrecordable
+from stapes.server.contests import win
 from stapes.server.deployment import Deployment
-from stapes.store.port import StreamOpened
+from stapes.store.port import Contest, StreamOpened
 from stapes.tokens.grant import Grant
 
 SETTLED_S = 0.2
@@ -61,16 +62,23 @@ async def take_over(deployment: Deployment, grant: Grant, wish: Wish) -> Continu
     """Take a stream over that no process serves any more, or that another one is leaving.
 
     Raises `NotAuthorizedOrNotFoundError` when there is none that can be continued for this grant,
-    and `stapes.errors.ServiceUnavailableError` when the store cannot say.
+    `stapes.errors.SessionLiveElsewhereError` when its peer is still there, and
+    `stapes.errors.ServiceUnavailableError` when the store cannot say.
     """
     await asyncio.sleep(SETTLED_S)
     try:
-        return await asyncio.to_thread(_take_over, deployment, grant, wish)
+        taken = await asyncio.to_thread(_take_over, deployment, grant, wish)
+        while isinstance(taken, Contest):
+            await win(deployment, taken)
+            taken = await asyncio.to_thread(_take_over, deployment, grant, wish, taken)
     except StoreError as error:
         raise unrecordable(error) from error
+    return taken
 
 
-def _take_over(deployment: Deployment, grant: Grant, wish: Wish) -> Continued:
+def _take_over(
+    deployment: Deployment, grant: Grant, wish: Wish, won: Contest | None = None
+) -> Continued | Contest:
     store, window_s = deployment.store, deployment.settings.resume_window_s
     newest = store.streams(limit=1, session_id=wish.session_id)
     if not newest:
@@ -80,9 +88,11 @@ def _take_over(deployment: Deployment, grant: Grant, wish: Wish) -> Continued:
     if asks != (summary.tenancy_id, summary.compartment_id, summary.user_id):
         raise NotAuthorizedOrNotFoundError("the stream is another's")
     ended_since = datetime.now(UTC) - timedelta(seconds=window_s)
-    found = store.continue_stream(wish.session_id, deployment.server_id, ended_since)
+    found = store.continue_stream(wish.session_id, deployment.server_id, ended_since, won=won)
     if found is None:
         raise NotAuthorizedOrNotFoundError("the stream cannot be continued")
+    if isinstance(found, Contest):
+        return found
     opened, point = found
     past = Past(
         finals=tuple(from_json(each) for each in point.finals),

@@ -27,6 +27,7 @@ from stapes.errors import (
 )
 from stapes.protocol import session as machine
 from stapes.protocol.events import (
+    AskPeer,
     AudioArrived,
     Authenticate,
     Checkpoint,
@@ -156,14 +157,18 @@ class Pump:
     # What the server asks of a live session, and tells it
 
     @property
-    def resumable_stream(self) -> int | None:
-        """The number of its stream, when its peer could go on with it on another socket."""
-        is_streaming = self._session.is_extended and self._session.phase is Phase.STREAMING
-        return self._account.stream if self._account is not None and is_streaming else None
+    def stream(self) -> int | None:
+        """The number of its stream, once it has one."""
+        return self._account.stream if self._account is not None else None
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether its peer could go on with its stream on another socket."""
+        return self._session.is_extended and self._session.phase is Phase.STREAMING
 
     async def is_answering(self, timeout_s: float) -> bool:
-        """Whether the peer answers a ping."""
-        if self._connection is None or self._session.is_away:
+        """Whether the peer answers a ping, and was not told to go on elsewhere."""
+        if self._connection is None or self._session.is_away or self._session.is_leaving:
             return False
         return await self._connection.is_answering(timeout_s)
 
@@ -214,7 +219,7 @@ class Pump:
             log.error("session failed", session=self._session.session_id, cause=str(error))
             return StopRequested(InternalServerError(str(error)))
 
-    async def _perform(self, effect: Effect) -> Event | None:  # noqa: C901 - one case an effect
+    async def _perform(self, effect: Effect) -> Event | None:  # noqa: C901, PLR0912 - a case an effect
         match effect:
             case Send(message):
                 is_partial = isinstance(message, Result) and not message.transcriptions[0].is_final
@@ -231,6 +236,9 @@ class Pump:
             case FlushRecogniser():
                 assert self._ear is not None
                 self._ear.flush()
+            case AskPeer():
+                if self._connection is not None:
+                    self._connection.ask()
             case PauseReading():
                 self._may_read.clear()
             case ResumeReading():
@@ -268,6 +276,8 @@ class Pump:
             texts = [each["text"] for each in unread if "text" in each]
             last = _error_message(self._session.session_id, error)
             connection.say_farewell([*texts, last], error.close_code)
+        else:
+            connection.drop()
         self.post(PeerClosed(is_lost=True))
 
     def _say_failed(self) -> None:

@@ -1,9 +1,9 @@
-"""The websocket transport: uvicorn's, with three things that the wire asks for.
+"""The websocket transport: uvicorn's, with four things that the wire asks for.
 
 It tells a peer why it is closed when a frame is too large (RFC 6455 close 1009 comes with an
 ``ERROR`` before it), it does not take a peer for dead while we ourselves are not reading or its
-data is still coming, and it lets the server ping a peer on demand. And a peer's broken text is no
-failure of ours.
+data is still coming, it lets the server ping a peer on demand, and it lets go of a peer that takes
+nothing any more. And a peer's broken text is no failure of ours.
 """
 
 from __future__ import annotations
@@ -26,11 +26,25 @@ with unread data would reset the connection and take our last words with it."""
 PING = "stapes.ping"
 """Name of the scope extension that holds `Transport.ping`."""
 
+ASK = "stapes.ask"
+"""Name of the scope extension that holds `Transport.ask`."""
+
+PONG = "pong"
+"""Key of a ``websocket.receive`` that is no message but the answer to `Transport.ask`."""
+
+DROP = "stapes.drop"
+"""Name of the scope extension that ends the connection at once, whatever is still unsent."""
+
 FAREWELL = "stapes.farewell"
 """Name of the scope extension that holds `Transport.say_farewell`."""
 
 FAREWELL_S = 5.0
 """How long a peer that read nothing has to read its farewell."""
+
+LET_GO_S = 15.0
+"""How long a connection may take to close when it is done with."""
+
+_STILL_THERE = b"still there?"
 
 
 class Transport(WebSocketsSansIOProtocol):
@@ -39,6 +53,7 @@ class Transport(WebSocketsSansIOProtocol):
     _heard_at = 0.0
     _lingering = False
     _asked: asyncio.Future[None] | None = None
+    _letting_go: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
@@ -56,7 +71,19 @@ class Transport(WebSocketsSansIOProtocol):
         """The connection is gone: without a close frame of anybody's, it broke."""
         if self.handshake_complete and self.conn.close_rcvd is None and not self.close_sent:
             self._tell_gone(CloseCode.ABNORMAL_CLOSURE)
+        if self._letting_go is not None:
+            self._letting_go.cancel()
         super().connection_lost(exc)
+
+    async def run_asgi(self) -> None:
+        """Serve the connection; when that is done, it ends in any case."""
+        await super().run_asgi()
+        self._let_go_within(LET_GO_S)
+
+    def _let_go_within(self, seconds: float) -> None:
+        # Closing waits until all is sent, and a peer behind a broken network takes nothing.
+        if self._letting_go is None and self in self.connections:
+            self._letting_go = self.loop.call_later(seconds, self.transport.abort)
 
     def _tell_gone(self, code: CloseCode) -> None:
         """Tell the application that the peer left without a word; uvicorn has no code for it."""
@@ -69,6 +96,8 @@ class Transport(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             extensions = cast(dict[str, Any], self.scope["extensions"])
             extensions[PING] = self.ping
+            extensions[ASK] = self.ask
+            extensions[DROP] = self.transport.abort
             extensions[FAREWELL] = self.say_farewell
 
     def send_receive_event_to_app(self) -> None:
@@ -89,13 +118,17 @@ class Transport(WebSocketsSansIOProtocol):
             if not (self.close_sent or self.transport.is_closing()):
                 self._tell_gone(CloseCode.INTERNAL_ERROR)
             super().keepalive_timeout()
+            self._let_go_within(FAREWELL_S)
             return
         self.pong_timer = None
         self.pending_ping_payload = None
         self.schedule_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        """A pong: the answer to the keepalive's ping or to `ping`."""
+        """A pong: the answer to the keepalive's ping, to `ping` or to `ask`."""
+        if bytes(event.data) == _STILL_THERE:
+            self.queue.put_nowait(cast(Any, {"type": "websocket.receive", PONG: True}))
+            return
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(None)
         super().handle_pong(event)
@@ -118,6 +151,15 @@ class Transport(WebSocketsSansIOProtocol):
         except TimeoutError:
             return self._heard_at > asked_at
         return True
+
+    def ask(self) -> None:
+        """Ping the peer; its pong is received in its place among the messages, with `PONG`.
+
+        Whatever the peer sent before it has then come: what is missing was not sent.
+        """
+        if not (self.close_sent or self.disconnected or self.transport.is_closing()):
+            self.conn.send_ping(_STILL_THERE)
+            self.transport.write(b"".join(self.conn.data_to_send()))
 
     def say_farewell(self, texts: Sequence[str], code: int) -> None:
         """Write text frames and a close frame, though the peer reads nothing; then let go of it."""

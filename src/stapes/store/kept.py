@@ -23,6 +23,7 @@ from stapes.identity.model import (
 from stapes.store.port import (
     RESUMABLE_ENDS,
     Audited,
+    Contest,
     FinalHeard,
     IdentityRemoved,
     Place,
@@ -74,6 +75,7 @@ class Kept:
     closed: dict[StreamKey, StreamClosed] = field(default_factory=dict)
     finals: dict[tuple[str, int, int], FinalHeard] = field(default_factory=dict)
     resume_points: dict[StreamKey, StreamResumable] = field(default_factory=dict)
+    contests: dict[str, Contest] = field(default_factory=dict)
     servers: dict[str, datetime] = field(default_factory=dict)
     audit: dict[int, AuditRow] = field(default_factory=dict)
     versions: Versions = field(default_factory=Versions)
@@ -142,6 +144,19 @@ class Kept:
         of = (point.session_id, point.stream)
         finals = [each for each in point.finals if (*of, each["number"]) in self.finals]
         return replace(point, finals=finals)
+
+    def newest_stream(self, session_id: str) -> StreamOpened | None:
+        """The newest stream of a session."""
+        mine = (it for (session, _), it in self.opened.items() if session == session_id)
+        return max(mine, key=lambda it: it.stream, default=None)
+
+    def held(
+        self, newest: StreamOpened, server_id: str, won: Contest | None, *, resumes: bool = False
+    ) -> Contest | None:
+        """The newest stream of a session, when it is open on another server and was not won."""
+        held = Contest(newest.session_id, newest.stream, newest.server_id, resumes)
+        is_open = (newest.session_id, newest.stream) not in self.closed
+        return held if is_open and newest.server_id != server_id and held != won else None
 
     def withdraw(self, key: StreamKey) -> None:
         """Forget a stream that came to nothing."""

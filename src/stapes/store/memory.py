@@ -20,6 +20,7 @@ from stapes.store.kept import (
     summary,
 )
 from stapes.store.port import (
+    Contest,
     FinalHeard,
     Place,
     Record,
@@ -107,41 +108,79 @@ class MemoryStore:
             key=lambda token: (token.issued_at, token.session_id),
         )
 
-    def claim_stream(self, opened: StreamOpened, *, only_first: bool = False) -> int | None:
+    def claim_stream(
+        self, opened: StreamOpened, *, only_first: bool = False, won: Contest | None = None
+    ) -> int | Contest | None:
         """See `stapes.store.port.Store.claim_stream`."""
 
-        def claim(kept: Kept) -> int | None:
-            last = max((n for session, n in kept.opened if session == opened.session_id), default=0)
-            if only_first and last:
+        def claim(kept: Kept) -> int | Contest | None:
+            last = kept.newest_stream(opened.session_id)
+            if only_first and last is not None:
                 return None
-            kept.add(replace(opened, stream=last + 1))
-            return last + 1
+            if last is not None and (held := kept.held(last, opened.server_id, won)) is not None:
+                return held
+            kept.contests.pop(opened.session_id, None)
+            number = last.stream + 1 if last is not None else 1
+            kept.add(replace(opened, stream=number))
+            return number
 
-        number: int | None = self._change(claim)
-        return number
+        claimed: int | Contest | None = self._change(claim)
+        return claimed
 
     def continue_stream(
-        self, session_id: str, server_id: str, ended_since: datetime
-    ) -> tuple[StreamOpened, StreamResumable] | None:
+        self,
+        session_id: str,
+        server_id: str,
+        ended_since: datetime,
+        *,
+        won: Contest | None = None,
+    ) -> tuple[StreamOpened, StreamResumable] | Contest | None:
         """See `stapes.store.port.Store.continue_stream`."""
 
-        def take(kept: Kept) -> tuple[StreamOpened, StreamResumable] | None:
-            key = max((key for key in kept.opened if key[0] == session_id), default=None)
-            if key is None or key not in kept.resume_points:
+        def take(kept: Kept) -> tuple[StreamOpened, StreamResumable] | Contest | None:
+            last = kept.newest_stream(session_id)
+            key = (session_id, last.stream if last is not None else 0)
+            if last is None or key not in kept.resume_points:
                 return None
             if key in kept.closed and kept.closed[key].closed_at < ended_since:
                 return None
+            if (held := kept.held(last, server_id, won, resumes=True)) is not None:
+                return held
+            kept.contests.pop(session_id, None)
             kept.closed.pop(key, None)
-            kept.opened[key] = replace(kept.opened[key], server_id=server_id)
+            kept.opened[key] = replace(last, server_id=server_id)
             return kept.opened[key], kept.resume_points[key]
 
-        taken: tuple[StreamOpened, StreamResumable] | None = self._change(take)
+        taken: tuple[StreamOpened, StreamResumable] | Contest | None = self._change(take)
         return taken
+
+    def contest(self, contest: Contest) -> None:
+        """See `stapes.store.port.Store.contest`."""
+        self._change(lambda kept: kept.contests.update({contest.session_id: contest}))
+
+    def contests(self, server_id: str) -> list[Contest]:
+        """See `stapes.store.port.Store.contests`."""
+        kept = self._kept
+        return [it for it in kept.contests.values() if _is_held(kept, it, server_id)]
+
+    def refuse_contest(self, contest: Contest) -> None:
+        """See `stapes.store.port.Store.refuse_contest`."""
+        self._change(lambda kept: kept.contests.pop(contest.session_id, None))
+
+    def contest_result(self, contest: Contest) -> bool | None:
+        """See `stapes.store.port.Store.contest_result`."""
+        kept = self._kept
+        if not _is_held(kept, contest, contest.server_id):
+            return True
+        return None if contest.session_id in kept.contests else False
 
     def taken_streams(self, server_id: str, streams: Collection[StreamKey]) -> list[StreamKey]:
         """See `stapes.store.port.Store.taken_streams`."""
-        opened = self._kept.opened
-        return [key for key in streams if key in opened and opened[key].server_id != server_id]
+        others = [key for key, it in self._kept.opened.items() if it.server_id != server_id]
+        newest = dict(sorted(others))
+        return [
+            (session, stream) for session, stream in streams if newest.get(session, 0) >= stream
+        ]
 
     def withdraw_stream(self, session_id: str, stream: int) -> None:
         """See `stapes.store.port.Store.withdraw_stream`."""
@@ -282,3 +321,14 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _is_held(kept: Kept, contest: Contest, server_id: str) -> bool:
+    """Whether what is contested is still the newest stream of its session, open on a server."""
+    last = kept.newest_stream(contest.session_id)
+    key = (contest.session_id, contest.stream)
+    return (
+        last is not None
+        and (last.stream, last.server_id) == (contest.stream, server_id)
+        and key not in kept.closed
+    )

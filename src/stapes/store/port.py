@@ -278,6 +278,20 @@ class SessionFilter:
 StreamKey = tuple[str, int]
 """A session's OCID and the number of a stream within it."""
 
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A stream that is open on the server ``server_id``, and that another server wants.
+
+    ``resumes``: to go on with it; else the session is to have a new one.
+    """
+
+    session_id: str
+    stream: int
+    server_id: str
+    resumes: bool
+
+
 Place = tuple[datetime, str]
 """Where a page of sessions ended: when its last one was issued, and its OCID."""
 
@@ -324,27 +338,55 @@ class Store(Protocol):
         """Tokens issued at or after ``since`` on a request with a retry token, oldest first."""
         ...
 
-    def claim_stream(self, opened: StreamOpened, *, only_first: bool = False) -> int | None:
+    def claim_stream(
+        self, opened: StreamOpened, *, only_first: bool = False, won: Contest | None = None
+    ) -> int | Contest | None:
         """Write a stream at once under the session's next number, which is returned.
 
         ``opened.stream`` is ignored. With ``only_first`` the session must have had none, else
         None is returned and nothing written: of two that ask at the same instant, on whatever
-        servers, one gets it.
+        servers, one gets it. Nor is anything written while the newest stream is open on another
+        server: that stream is returned, to be contested, unless it is the one that was ``won``.
         """
         ...
 
     def continue_stream(
-        self, session_id: str, server_id: str, ended_since: datetime
-    ) -> tuple[StreamOpened, StreamResumable] | None:
+        self,
+        session_id: str,
+        server_id: str,
+        ended_since: datetime,
+        *,
+        won: Contest | None = None,
+    ) -> tuple[StreamOpened, StreamResumable] | Contest | None:
         """Take over a session's newest stream for a server; it is open again, and nobody else's.
 
         None when it cannot be continued: it never had a final, its peer ended it, or it ended
-        before ``ended_since``.
+        before ``ended_since``. While it is open on another server, it is returned to be contested,
+        unless it was ``won``.
         """
         ...
 
+    def contest(self, contest: Contest) -> None:
+        """Ask for a stream that is open on another server, until that has answered."""
+        ...
+
+    def contests(self, server_id: str) -> list[Contest]:
+        """The open streams of a server that others want."""
+        ...
+
+    def refuse_contest(self, contest: Contest) -> None:
+        """Answer that the peer of a stream is still there."""
+        ...
+
+    def contest_result(self, contest: Contest) -> bool | None:
+        """Whether the stream was let go of; False when that was refused, None while neither."""
+        ...
+
     def taken_streams(self, server_id: str, streams: Collection[StreamKey]) -> list[StreamKey]:
-        """Which of these streams another server has taken over from this one."""
+        """Which of these streams of a server go on elsewhere.
+
+        Another server has taken them over, or has opened a newer one of their session.
+        """
         ...
 
     def withdraw_stream(self, session_id: str, stream: int) -> None:

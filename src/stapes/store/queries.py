@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from stapes.store import tables
-from stapes.store.port import Place, SessionCreated, SessionFilter
+from stapes.store.port import Contest, Place, SessionCreated, SessionFilter
 
 
 def all_of(kind: type[Any], table: FromClause) -> Select[Any]:
@@ -84,6 +84,32 @@ def resumable(session_id: str, ended_since: datetime) -> Select[Any]:
         .join_from(streams, points, and_(*own))
         .where(streams.c.session_id == session_id, streams.c.stream == newest, is_recent)
         .with_for_update(of=streams)
+    )
+
+
+def newest_stream(session_id: str) -> Select[Any]:
+    """The newest stream of a session: its number, whose it is, and whether it has ended."""
+    streams = tables.streams
+    return (
+        select(streams.c.stream, streams.c.server_id, streams.c.closed_at)
+        .where(streams.c.session_id == session_id)
+        .order_by(streams.c.stream.desc())
+        .limit(1)
+    )
+
+
+def contested_streams(server_id: str) -> Select[Any]:
+    """See `stapes.store.port.Store.contests`."""
+    contests, streams = tables.contests, tables.streams
+    own = (streams.c.session_id == contests.c.session_id, streams.c.stream == contests.c.stream)
+    return (
+        all_of(Contest, contests)
+        .join_from(contests, streams, and_(*own))
+        .where(
+            contests.c.server_id == server_id,
+            streams.c.server_id == server_id,
+            streams.c.closed_at.is_(None),
+        )
     )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Row,
     RowMapping,
     Select,
     delete,
@@ -44,6 +45,7 @@ from stapes.store import postgres, queries, sqlite, tables
 from stapes.store.faults import told_as_store_errors
 from stapes.store.points import ended_points, forget_in_points
 from stapes.store.port import (
+    Contest,
     FinalHeard,
     Place,
     Record,
@@ -135,25 +137,44 @@ class SqlStore:
         """See `stapes.store.port.Store.retried_since`."""
         return self._records(SessionCreated, queries.retried_since(since))
 
-    def claim_stream(self, opened: StreamOpened, *, only_first: bool = False) -> int | None:
+    def claim_stream(
+        self, opened: StreamOpened, *, only_first: bool = False, won: Contest | None = None
+    ) -> int | Contest | None:
         """See `stapes.store.port.Store.claim_stream`."""
+        newest = queries.newest_stream(opened.session_id)
         with self._writing() as connection:
             while True:
-                number = _last_stream(connection, opened.session_id) + 1
-                if only_first and number > 1:
+                last = connection.execute(newest).first()
+                if only_first and last is not None:
                     return None
+                if last is not None:
+                    held = _held(opened.session_id, last, opened.server_id, won)
+                    if held is not None:
+                        return held
+                    _end_contests(connection, opened.session_id)
+                number = last.stream + 1 if last is not None else 1
                 row = to_row(replace(opened, stream=number))
                 if insert_new(connection, tables.streams, row):
                     return number
 
     def continue_stream(
-        self, session_id: str, server_id: str, ended_since: datetime
-    ) -> tuple[StreamOpened, StreamResumable] | None:
+        self,
+        session_id: str,
+        server_id: str,
+        ended_since: datetime,
+        *,
+        won: Contest | None = None,
+    ) -> tuple[StreamOpened, StreamResumable] | Contest | None:
         """See `stapes.store.port.Store.continue_stream`."""
         with self._writing() as connection:
-            row = connection.execute(queries.resumable(session_id, ended_since)).mappings().first()
-            if row is None:
+            found = connection.execute(queries.resumable(session_id, ended_since)).first()
+            if found is None:
                 return None
+            held = _held(session_id, found, server_id, won, resumes=True)
+            if held is not None:
+                return held
+            _end_contests(connection, session_id)
+            row = found._mapping
             opened = StreamOpened(**{name: row[name] for name in StreamOpened.__slots__})
             point = StreamResumable(
                 **{name: row[f"point_{name}"] for name in StreamResumable.__slots__}
@@ -167,13 +188,45 @@ class SqlStore:
         if not streams:
             return []
         table = tables.streams
-        query = select(table.c.session_id, table.c.stream).where(
-            table.c.session_id.in_(sorted({session_id for session_id, _ in streams})),
-            table.c.server_id != server_id,
+        query = (
+            select(table.c.session_id, func.max(table.c.stream).label("newest"))
+            .where(
+                table.c.session_id.in_(sorted({session_id for session_id, _ in streams})),
+                table.c.server_id != server_id,
+            )
+            .group_by(table.c.session_id)
         )
         with self._reading() as connection:
-            taken = {(row.session_id, row.stream) for row in connection.execute(query)}
-        return [key for key in streams if key in taken]
+            newest = {row.session_id: row.newest for row in connection.execute(query)}
+        return [
+            (session, stream) for session, stream in streams if newest.get(session, 0) >= stream
+        ]
+
+    def contest(self, contest: Contest) -> None:
+        """See `stapes.store.port.Store.contest`."""
+        with self._writing() as connection:
+            upsert(connection, tables.contests, [to_row(contest)])
+
+    def contests(self, server_id: str) -> list[Contest]:
+        """See `stapes.store.port.Store.contests`."""
+        return self._records(Contest, queries.contested_streams(server_id))
+
+    def refuse_contest(self, contest: Contest) -> None:
+        """See `stapes.store.port.Store.refuse_contest`."""
+        with self._writing() as connection:
+            _end_contests(connection, contest.session_id)
+
+    def contest_result(self, contest: Contest) -> bool | None:
+        """See `stapes.store.port.Store.contest_result`."""
+        contests = tables.contests
+        asked = select(contests.c.stream).where(contests.c.session_id == contest.session_id)
+        with self._reading() as connection:
+            last = connection.execute(queries.newest_stream(contest.session_id)).first()
+            is_asked = connection.execute(asked).first() is not None
+        contested = (contest.stream, contest.server_id, None)
+        if last is None or (last.stream, last.server_id, last.closed_at) != contested:
+            return True
+        return None if is_asked else False
 
     def withdraw_stream(self, session_id: str, stream: int) -> None:
         """See `stapes.store.port.Store.withdraw_stream`."""
@@ -263,7 +316,13 @@ class SqlStore:
 
         def forget(connection: Connection) -> int:
             page = connection.execute(old).scalars().all()
-            for table in (tables.resume_points, tables.finals, tables.streams, tables.sessions):
+            for table in (
+                tables.contests,
+                tables.resume_points,
+                tables.finals,
+                tables.streams,
+                tables.sessions,
+            ):
                 connection.execute(delete(table).where(table.c.session_id.in_(page)))
             return len(page)
 
@@ -386,10 +445,18 @@ def _all(connection: Connection, kind: type[T]) -> list[T]:
     return [kind(**row) for row in connection.execute(select(IDENTITIES[kind])).mappings()]
 
 
-def _last_stream(connection: Connection, session_id: str) -> int:
-    streams = tables.streams
-    newest = select(func.max(streams.c.stream)).where(streams.c.session_id == session_id)
-    return connection.execute(newest).scalar() or 0
+def _held(
+    session_id: str, newest: Row[Any], server_id: str, won: Contest | None, *, resumes: bool = False
+) -> Contest | None:
+    """The newest stream of a session, when it is open on another server and was not won there."""
+    held = Contest(session_id, newest.stream, newest.server_id, resumes)
+    is_held = newest.closed_at is None and newest.server_id != server_id
+    return held if is_held and held != won else None
+
+
+def _end_contests(connection: Connection, session_id: str) -> None:
+    contests = tables.contests
+    connection.execute(delete(contests).where(contests.c.session_id == session_id))
 
 
 def _summary(row: RowMapping) -> StreamSummary:

@@ -259,6 +259,16 @@ resume_points = Table(
     ForeignKeyConstraint(["session_id", "stream"], ["streams.session_id", "streams.stream"]),
 )
 
+# Streams that are open on a server and that another one wants, until the first has answered.
+contests = Table(
+    "contests",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("stream", Integer, primary_key=True, autoincrement=False),
+    Column("server_id", Text, nullable=False),
+    Column("resumes", Boolean, nullable=False),
+)
+
 # The last revocation of each subject: what it took back is also marked in ``sessions``.
 revocations = Table(
     "revocations",
