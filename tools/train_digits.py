@@ -62,11 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--left-out", type=int, default=5, help="this many of each kind")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    torch.manual_seed(1)
-    weights = initial_weights()
+    weights: Weights = {}
     for left_out, steps, rate in STAGES:
+        torch.manual_seed(1)
         clips = read_clips(asked.recordings, max(asked.left_out, left_out))
-        weights = train(weights, clips, steps, rate, np.random.default_rng(1))
+        weights = train(weights or initial_weights(), clips, steps, rate, np.random.default_rng(1))
     asked.folder.mkdir(parents=True, exist_ok=True)
     weights["out.bias"][ZERO:] += LIKELIER
     export({name: value.numpy() for name, value in weights.items()}, asked.folder)
