@@ -9,10 +9,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from stapes.audio.segments import WINDOW_SAMPLES
+from stapes.audio.segments import WINDOW_SAMPLES, Look
 from stapes.engines.port import Pcm
-from stapes.engines.silero import SileroVoiceActivity, load_session
+from stapes.engines.silero import (
+    MOST_TOGETHER,
+    SileroVoiceActivity,
+    judge_together,
+    load_session,
+    most_together,
+)
 
 SILENCE = np.zeros(WINDOW_SAMPLES, np.float32)
 
@@ -38,6 +45,26 @@ def test_streams_share_no_state(speech: Pcm) -> None:
         window = speech[index * WINDOW_SAMPLES : (index + 1) * WINDOW_SAMPLES]
         assert detector(window.astype(np.float32) / np.float32(32768)) == expected
         other(SILENCE)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, MOST_TOGETHER + 3])
+def test_streams_are_judged_together_as_alone(speech: Pcm, count: int) -> None:
+    """To the last bit, whatever their number, and what they remember of it too."""
+    windows = (speech[: 40 * WINDOW_SAMPLES].astype(np.float32) / 32768).reshape(40, -1)
+    alone = [SileroVoiceActivity() for _ in range(count)]
+    together = [SileroVoiceActivity() for _ in range(count)]
+    for turn in range(20):
+        heard = [windows[turn + stream] for stream in range(count)]
+        looks = [Look(voice, window) for voice, window in zip(together, heard, strict=True)]
+        expected = [voice(window) for voice, window in zip(alone, heard, strict=True)]
+        assert judge_together(looks) == expected
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one.memory, other.memory)
+
+
+def test_no_more_are_judged_together_than_is_exact() -> None:
+    """This machine has been tried out; one stream at a time is always exact."""
+    assert 1 <= most_together() <= MOST_TOGETHER
 
 
 def test_one_session() -> None:

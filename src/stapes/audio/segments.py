@@ -40,6 +40,18 @@ class Remembering(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What a stream asks of its voice activity at a time: the probability of speech in a window."""
+
+    voice_activity: VoiceActivity
+    window: NDArray[np.float32]
+
+    def take(self) -> float:
+        """Ask the voice activity alone."""
+        return self.voice_activity(self.window)
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentRules:
     """When speech counts as begun and as ended.
 
@@ -139,10 +151,20 @@ class Segmenter:
 
     def accept(self, pcm: Pcm) -> Iterator[SegmentEvent]:
         """Judge every window that ``pcm`` completes; exhaust the iterator before the next call."""
+        for window in self.windows(pcm):
+            yield from self.judge(window, self.look(window).take())
+
+    def windows(self, pcm: Pcm) -> Iterator[Pcm]:
+        """Every window that ``pcm`` completes; judge each before the next is taken."""
         self._waiting = np.concatenate((self._waiting, pcm))
         while len(self._waiting) >= WINDOW_SAMPLES:
-            window, self._waiting = np.split(self._waiting, [WINDOW_SAMPLES])
-            yield from self._judge(window)
+            window = self._waiting[:WINDOW_SAMPLES]
+            self._waiting = self._waiting[WINDOW_SAMPLES:]
+            yield window
+
+    def look(self, window: Pcm) -> Look:
+        """What is to be asked of the voice activity for this window."""
+        return Look(self._voice_activity, window.astype(np.float32) / np.float32(32768))
 
     def flush(self) -> Iterator[SegmentEvent]:
         """End the stream so far: hand out the unfinished window and end the open segment."""
@@ -177,9 +199,9 @@ class Segmenter:
         if isinstance(self._voice_activity, Remembering):
             self._voice_activity.memory = saved.memory
 
-    def _judge(self, window: Pcm) -> Iterator[SegmentEvent]:
+    def judge(self, window: Pcm, probability: float) -> Iterator[SegmentEvent]:
+        """Apply the rules to the next window, in which there is speech with this probability."""
         self._through += WINDOW_SAMPLES
-        probability = self._voice_activity(window.astype(np.float32) / np.float32(32768))
         if self._start is not None:
             yield from self._go_on(window, probability)
         elif probability >= self._rules.start_probability:

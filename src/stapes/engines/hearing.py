@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from stapes.audio.segments import (
     RATE_HZ,
     SAMPLES_PER_MS,
     WINDOW_SAMPLES,
+    Look,
     Segmenter,
     SegmentEvent,
     SegmentRules,
@@ -41,10 +42,14 @@ from stapes.protocol.words import Word
 BLOCK_SAMPLES = 3 * WINDOW_SAMPLES
 """What the recogniser is given at a time: 96 ms, so partials come at most that often."""
 
+_NO_SAMPLES = np.empty(0, np.int16)
+
+Ask = Look | Turn
 Asking = Generator[Turn, Sequence[Segment], None]
-Listening = Generator[Turn, Sequence[Segment], list[Heard]]
-"""Listening that asks for its recogniser's turns, so that those of many streams can be taken
-together; it goes on with what `Turn.take` would return, and returns what was heard."""
+Listening = Generator[Ask, Any, list[Heard]]
+"""Listening that asks for each look of its voice activity and each turn of its recogniser, so that
+those of many streams can be taken together; it goes on with what ``take`` of what it asked for
+would return, and returns what was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,8 @@ class Listener:
         self._now = 0
         self._last_speech = 0
         self._segment_start = 0
-        self._block: Pcm = np.empty(0, np.int16)
+        self._block: list[Pcm] = []
+        self._block_samples = 0
         self._utterance = _Utterance()
         self._audio_bytes = checkpoint.audio_bytes if checkpoint else 0
         if state is not None:
@@ -167,17 +173,21 @@ class Listener:
         return _alone(self.end())
 
     def listen(self, audio: bytes) -> Listening:
-        """`accept`, asking for its turns; one at a time is to be run to its end."""
+        """`accept`, asking for what it needs; one at a time is to be run to its end."""
         heard: list[Heard] = []
-        for event in self._segmenter.accept(self._resampled(audio)):
-            yield from self._take(event)
-            heard += yield from self._judge()
+        for window in self._segmenter.windows(self._resampled(audio)):
+            probability = yield self._segmenter.look(window)
+            for event in self._segmenter.judge(window, probability):
+                yield from self._take(event)
+                heard += yield from self._judge()
         return heard
 
     def end(self) -> Listening:
-        """`flush`, asking for its turns."""
+        """`flush`, asking for what it needs."""
         heard = yield from self.listen(b"")  # a checkpoint may have left something to judge
-        yield from self._take_all(self._segmenter.accept(self._resampler.flush()))
+        for window in self._segmenter.windows(self._resampler.flush()):
+            probability = yield self._segmenter.look(window)
+            yield from self._take_all(self._segmenter.judge(window, probability))
         yield from self._take_all(self._segmenter.flush())
         return [*heard, self._final(self.heard_ms)]
 
@@ -213,13 +223,14 @@ class Listener:
 
     def _feed(self, pcm: Pcm) -> Asking:
         self._speech_samples += len(pcm)
-        self._block = np.concatenate((self._block, pcm))
-        if len(self._block) >= BLOCK_SAMPLES:
+        self._block.append(pcm)
+        self._block_samples += len(pcm)
+        if self._block_samples >= BLOCK_SAMPLES:
             yield from self._recognise(ends=False)
 
     def _recognise(self, *, ends: bool) -> Asking:
-        block = self._to_engine.resample(self._block)
-        self._block = np.empty(0, np.int16)
+        block = self._to_engine.resample(np.concatenate((_NO_SAMPLES, *self._block)))
+        self._block, self._block_samples = [], 0
         if ends:
             block = np.concatenate((block, self._to_engine.flush()))
         self._note((yield Turn(self._recogniser, block, ends)))
@@ -314,11 +325,11 @@ class _Utterance:
 
 
 def _alone(listening: Listening) -> list[Heard]:
-    """Take the turns as they are asked for."""
+    """Take what is asked for as it comes."""
     try:
-        turn = next(listening)
+        ask = next(listening)
         while True:
-            turn = listening.send(turn.take())
+            ask = listening.send(ask.take())
     except StopIteration as end:
         heard: list[Heard] = end.value
         return heard

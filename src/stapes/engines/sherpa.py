@@ -160,6 +160,7 @@ class SherpaRecogniser:
         self._phrases = phrases
         self._samples = 0
         self._shown: tuple[str, ...] = ()
+        self._tokens: list[str] = []
         self._closed = False
 
     def accept(self, pcm: Pcm) -> Sequence[Segment]:
@@ -197,10 +198,15 @@ class SherpaRecogniser:
         """What has been decoded: the final, or the partial if it changed."""
         if self.stream is None:
             return ()
-        words = self._words(is_final=ends)
+        result = self._engine.recognizer.get_result_all(self.stream)
+        tokens = result.tokens
+        if tokens == self._tokens and not ends:
+            return ()
+        self._tokens = tokens
+        words = self._words(result, is_final=ends)
         text = tuple(word.text for word in words)
         if ends:
-            self.stream, self._samples, self._shown = None, 0, ()
+            self.stream, self._samples, self._shown, self._tokens = None, 0, (), []
             return (Segment(words, is_final=True),)
         if text == self._shown:
             return ()
@@ -212,9 +218,8 @@ class SherpaRecogniser:
             return self._engine.recognizer.create_stream(hotwords=self._phrases)
         return self._engine.recognizer.create_stream()
 
-    def _words(self, *, is_final: bool) -> tuple[Word, ...]:
+    def _words(self, result: Any, *, is_final: bool) -> tuple[Word, ...]:
         engine = self._engine
-        result = engine.recognizer.get_result_all(self.stream)
         end_ms = self._samples * 1000 // engine.capabilities.sample_rate_hz
         probabilities = _probabilities(result, is_final=is_final)
         times = _times_ms(result, engine.delay_ms, end_ms)

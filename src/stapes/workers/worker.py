@@ -1,7 +1,8 @@
 """A worker process: owns the recognisers of one or more streams, and serves one socket.
 
 Streams are heard in lockstep: each goes on until its recogniser has a turn, then all the turns are
-taken, together where the engine can. What a stream hears does not depend on who else is there.
+taken, together where the engine can. On the way there, voice activity judges the next windows of
+all streams together. What a stream hears does not depend on who else is there.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import os
 import socket
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, TypeVar
 
-from stapes.engines.hearing import Listener, Punctuator
+from stapes.audio.segments import Look
+from stapes.engines.hearing import Ask, Listener, Punctuator
 from stapes.engines.port import BatchEngine, Engine, Segment, Turn
+from stapes.engines.silero import judge_together
 from stapes.protocol.events import Checkpoint
 from stapes.protocol.heard import Heard, UtteranceHeard
 from stapes.workers.frames import (
@@ -25,6 +29,11 @@ from stapes.workers.frames import (
     encode,
     encode_report,
 )
+
+RECEIVED_BYTES = 1 << 18
+"""All that a socket can hold is taken before a step, so that the batches are full."""
+
+Asked = TypeVar("Asked", Look, Turn)
 
 SLICE_BYTES = 6400
 """Audio is heard in pieces of at most this (200 ms at 16 kHz), so that results of a large frame
@@ -54,7 +63,7 @@ def serve(
 def _receive(connection: socket.socket, *, wait: bool) -> bytes | None:
     """What has come; nothing (None) when there is none and it is not to be waited for."""
     try:
-        return connection.recv(65536, 0 if wait else socket.MSG_DONTWAIT)
+        return connection.recv(RECEIVED_BYTES, 0 if wait else socket.MSG_DONTWAIT)
     except BlockingIOError:
         return None
 
@@ -66,6 +75,7 @@ class Worker:
         self, engine: Engine, connection: socket.socket, punctuators: Sequence[Punctuator] = ()
     ) -> None:
         self._engine = engine
+        self._batches = engine if isinstance(engine, BatchEngine) else None
         self._connection = connection
         self._punctuators = punctuators
         self._streams: dict[int, _Stream] = {}
@@ -88,29 +98,33 @@ class Worker:
     def step(self) -> None:
         """Bring every stream to its next turn, and take the turns."""
         for stream in list(self._streams.values()):
-            if stream.busy and stream.turn is None:
+            if stream.busy and stream.asks is None:
                 self._advance(stream, None)
-        asking = [(stream, turn) for stream in self._streams.values() if (turn := stream.turn)]
-        for (stream, _), heard in zip(asking, self._answers(asking), strict=True):
-            self._advance(stream, heard)
+        while looks := [(s, s.asks) for s in self._streams.values() if isinstance(s.asks, Look)]:
+            self._answer(looks, judge_together)
+        turns = [(s, s.asks) for s in self._streams.values() if isinstance(s.asks, Turn)]
+        if turns:
+            self._answer(turns, self._batches.take_together if self._batches else _one_by_one)
 
-    def _answers(
-        self, asking: Sequence[tuple[_Stream, Turn]]
-    ) -> Iterable[Sequence[Segment] | Exception]:
-        turns = [turn for _, turn in asking]
-        if not isinstance(self._engine, BatchEngine):
-            return map(_answer, turns)
+    def _answer(
+        self,
+        asking: Sequence[tuple[_Stream, Asked]],
+        take: Callable[[Sequence[Asked]], Sequence[Any]],
+    ) -> None:
+        """Take what was asked for, and let the streams go on with it."""
         try:
-            return self._engine.take_together(turns)
+            answers = take([ask for _, ask in asking])
         except Exception as error:
-            return [error] * len(turns)
+            answers = [error] * len(asking)
+        for (stream, _), answer in zip(asking, answers, strict=True):
+            self._advance(stream, answer)
 
-    def _advance(self, stream: _Stream, heard: Sequence[Segment] | Exception | None) -> None:
+    def _advance(self, stream: _Stream, answer: Any) -> None:
         """Let a stream go on; a failure ends it alone."""
         try:
-            if isinstance(heard, Exception):
-                raise heard
-            stream.advance(heard)
+            if isinstance(answer, Exception):
+                raise answer
+            stream.advance(answer)
         except Exception:  # the boundary of a stream: whatever broke, the others go on
             self._fail(stream.number)
             self._close(stream)
@@ -142,14 +156,14 @@ class Worker:
 
 
 class _Stream:
-    """One stream: what waits to be heard, and the turn that its recogniser has to take first."""
+    """One stream: what waits to be heard, and what it ``asks`` for before that."""
 
     def __init__(
         self, number: int, listener: Listener, report: Callable[[int, Report], None]
     ) -> None:
         self.number = number
         self.listener = listener
-        self.turn: Turn | None = None
+        self.asks: Ask | None = None
         self._report = report
         self._waiting: deque[tuple[Kind, bytes]] = deque()
         self._hearing = self._hear()
@@ -158,23 +172,23 @@ class _Stream:
     @property
     def busy(self) -> bool:
         """Whether there is something to hear."""
-        return bool(self._waiting) or self.turn is not None
+        return bool(self._waiting) or self.asks is not None
 
     def put(self, kind: Kind, payload: bytes) -> None:
         """Keep audio, or the end of an utterance, for later."""
         pieces = [payload] if kind is Kind.FLUSH else _slices(payload)
         self._waiting.extend((kind, piece) for piece in pieces)
 
-    def advance(self, heard: Sequence[Segment] | None) -> None:
-        """Go on, with the answer to ``turn`` if there is one, to the next turn or the end."""
-        if self.turn is None:
+    def advance(self, answer: Any) -> None:
+        """Go on, with the answer to what it asked if it did, until it asks again or the end."""
+        if self.asks is None:
             self._hearing = self._hear()
         try:
-            self.turn = self._hearing.send(heard)
+            self.asks = self._hearing.send(answer)
         except StopIteration:
-            self.turn = None
+            self.asks = None
 
-    def _hear(self) -> Generator[Turn, Sequence[Segment] | None, None]:
+    def _hear(self) -> Generator[Ask, Any, None]:
         """Hear all that waits, and report each piece."""
         while self._waiting:
             kind, piece = self._waiting.popleft()
@@ -202,7 +216,12 @@ class _Stream:
         return checkpoint
 
 
-def _answer(turn: Turn) -> Sequence[Segment] | Exception:
+def _one_by_one(turns: Sequence[Turn]) -> Sequence[Sequence[Segment] | Exception]:
+    """For engines that take no batches; a failure is that of one stream."""
+    return [_taken(turn) for turn in turns]
+
+
+def _taken(turn: Turn) -> Sequence[Segment] | Exception:
     try:
         return turn.take()
     except Exception as error:
