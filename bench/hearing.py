@@ -10,8 +10,8 @@ own, by a bootstrap over the utterances that both heard: a difference that lies 
 chance.
 
 CPU: one session over 120 s of the clips, at the same time as the direct call; medians of the ratios
-of three rounds. Both search within the same limits, and voice activity detection, which the direct call
-does not have, is shown apart.
+of three rounds. Both search within the same limits, and voice activity detection, which the direct
+call does not have, is shown apart.
 """
 
 from __future__ import annotations
