@@ -50,7 +50,7 @@ SETTLE_S = 1.5  # a worker that ended is counted once its parent has waited for 
 
 
 def run(arguments: Sequence[str]) -> Report:
-    """Measure in turn; compare medians."""
+    """Measure in rounds; compare medians."""
     asked = _parse(arguments)
     clips = read_manifest(asked.manifest) if asked.manifest else bundled()
     pcm = long_audio(clips, asked.seconds)
