@@ -9,9 +9,9 @@ words, the service may be at most half a point worse. The difference has a 95 % 
 own, by a bootstrap over the utterances that both heard: a difference that lies within it may be
 chance.
 
-CPU: one session over 120 s of the clips, in rounds with the direct call; medians of
-the ratios. Both search within the same limits, and voice activity detection, which the direct call
-does not have, is shown apart.
+CPU: one session over 120 s of the clips, at the same time as the direct call; medians of the ratios
+of three rounds. Both search within the same limits, and voice activity detection, which the direct
+call does not have, is shown apart.
 """
 
 from __future__ import annotations

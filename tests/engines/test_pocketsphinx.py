@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import math
+from contextlib import closing
+
 import numpy as np
 import pytest
 
-from stapes.engines.pocketsphinx import USUAL_MEANS, CepstralMean, PocketSphinxEngine, survival
-from stapes.engines.port import HearingParams, Pcm, Segment
+from stapes.engines.pocketsphinx import (
+    PRIME_SAMPLES,
+    USUAL_MEANS,
+    CepstralMean,
+    PocketSphinxEngine,
+    survival,
+)
+from stapes.engines.port import HearingParams, Pcm, Recogniser, Segment
 from stapes.errors import EngineError
 
 BLOCK = 1536
 
 
-def hear(engine: PocketSphinxEngine, speech: Pcm) -> list[Segment]:
-    recogniser = engine.open(HearingParams())
+def hear(engine: PocketSphinxEngine, speech: Pcm, spare_ms: int = 1000) -> list[Segment]:
+    recogniser = engine.open(HearingParams(spare_ms=spare_ms))
     heard: list[Segment] = []
     for start in range(0, len(speech), BLOCK):
         heard += recogniser.accept(speech[start : start + BLOCK])
     heard += recogniser.drain()
     recogniser.close()
     return heard
+
+
+def is_priming(recogniser: Recogniser) -> bool:
+    """Whether the mean counts as not yet known."""
+    return bool(json.loads(recogniser.learnt())["is_priming"])
 
 
 def test_words_are_plain(pocketsphinx: PocketSphinxEngine, speech: Pcm) -> None:
@@ -49,6 +64,44 @@ def test_streams_are_strangers(pocketsphinx: PocketSphinxEngine, speech: Pcm) ->
     first = hear(pocketsphinx, speech)
     hear(pocketsphinx, (speech // 8).astype(np.int16)[::-1].copy())
     assert hear(pocketsphinx, speech) == first
+
+
+def test_spare_time(pocketsphinx: PocketSphinxEngine, speech: Pcm) -> None:
+    """A first segment is decoded once more when, at the usual cost, the spare time allows it."""
+    cost = pocketsphinx.capabilities.real_time_factor
+    needed_ms = math.ceil(len(speech) / 16 * cost)
+    assert len(speech) < PRIME_SAMPLES
+    in_a_hurry = hear(pocketsphinx, speech, spare_ms=0)
+    with_time = hear(pocketsphinx, speech, spare_ms=needed_ms)
+    assert in_a_hurry[:-1] == with_time[:-1]
+    assert in_a_hurry[-1] != with_time[-1]
+    assert hear(pocketsphinx, speech, spare_ms=needed_ms - 1) == in_a_hurry
+
+
+@pytest.mark.parametrize("level", [0, 1500])
+def test_the_mean_is_known_in_speech(
+    pocketsphinx: PocketSphinxEngine, speech: Pcm, level: int
+) -> None:
+    """The second pass waits for a block that is no pause: there, a final may soon be due."""
+    spoken = np.resize(speech[8000:48000], PRIME_SAMPLES - BLOCK)
+    pause, loud = np.zeros(BLOCK, np.int16), np.full(BLOCK, 32767, np.int16)
+    pause[::2] = level  # a tenth of the loudest sample is 1,603
+    found = []
+    with closing(pocketsphinx.open(HearingParams())) as recogniser:
+        for pcm in (spoken, pause, pause, loud):
+            recogniser.accept(pcm)
+            found.append(is_priming(recogniser))
+    assert found == [True, True, True, False]
+
+
+def test_what_was_heard_counts_on(pocketsphinx: PocketSphinxEngine, speech: Pcm) -> None:
+    """Too little in one segment to know the mean is enough together with the next one."""
+    with closing(pocketsphinx.open(HearingParams(spare_ms=0))) as recogniser:
+        recogniser.accept(np.resize(speech[8000:48000], PRIME_SAMPLES - BLOCK))
+        recogniser.drain()
+        assert is_priming(recogniser)
+        recogniser.accept(speech[16000:32000])
+        assert not is_priming(recogniser)
 
 
 def test_silence_has_no_words(pocketsphinx: PocketSphinxEngine) -> None:
