@@ -78,8 +78,10 @@ class HttpTransport(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request has begun."""
-        super().on_message_begin()
         self._unset_keepalive_if_required()  # set by a direct answer to the one before
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._is_whole = False
         self._in_head = True
         self._head_bytes = 0
@@ -112,10 +114,7 @@ class HttpTransport(HttpToolsProtocol):
                 self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
             )
         else:
-            # The scope's path and query are those of the target as it is understood: without an
-            # authority, a fragment, an empty query. A signature covers what was sent.
-            extensions: dict[str, Any] = {TARGET: self.url}
-            self.scope["extensions"] = extensions
+            self._make_scope()
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -191,6 +190,17 @@ class HttpTransport(HttpToolsProtocol):
         if not self._keeps_alive:
             self.transport.close()
         self.on_response_complete()
+
+    def _make_scope(self) -> None:
+        """Make the ASGI scope, as uvicorn does at a request's first byte."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        # The scope's path and query are those of the target as it is understood: without an
+        # authority, a fragment, an empty query. A signature covers what was sent.
+        extensions: dict[str, Any] = {TARGET: url}
+        self.scope["extensions"] = extensions
 
     def _expect_request(self) -> None:
         self._deadline = self.loop.call_later(LONGEST_REQUEST_S, self._give_up)

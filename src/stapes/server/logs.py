@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, TextIO
 
 import structlog
+from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 WITHHELD = frozenset(
@@ -38,7 +39,6 @@ WITHHELD = frozenset(
 )
 _QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets", "alembic")
 
-
 _encode = json.JSONEncoder(default=repr).encode
 
 
@@ -57,8 +57,12 @@ def _second(since_1970: int) -> str:
 
 
 def render(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """One line of JSON."""
-    return _encode(event)
+    """One line of JSON, in ASCII: a terminal would obey some of the other signs."""
+    try:
+        line = to_json(event, fallback=repr)
+    except ValueError:  # half a surrogate pair
+        return _encode(event)
+    return line.decode("ascii") if line.isascii() else _encode(event)
 
 
 def withhold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

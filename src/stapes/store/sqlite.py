@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 BUSY_TIMEOUT_MS = 1000
@@ -32,12 +34,20 @@ def open_engines(path: Path) -> tuple[Engine, Engine]:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
-    engine = create_engine(URL.create("sqlite", database=str(path)))
+    engine = create_engine(URL.create("sqlite", database=str(path)), json_serializer=_to_text)
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     # Writing takes the lock at once: a transaction that reads first and writes later fails, without
     # waiting, when another process wrote in between.
     return engine, engine.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def _to_text(value: Any) -> str:
+    """What a JSON column holds. The standard library takes a third of a session's writing for it."""
+    try:
+        return to_json(value).decode()
+    except ValueError:  # half a surrogate pair, which UTF-8 cannot spell
+        return json.dumps(value)
 
 
 def _on_connect(dbapi_connection: Any, _record: object) -> None:
