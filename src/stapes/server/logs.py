@@ -56,8 +56,10 @@ def _second(since_1970: int) -> str:
     return datetime.fromtimestamp(since_1970, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def render(_: WrappedLogger, __: str, event: EventDict) -> str:
+def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
     """One line of JSON, in ASCII: a terminal would obey some of the other signs."""
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
     try:
         line = to_json(event, fallback=repr)
     except ValueError:  # half a surrogate pair
@@ -136,4 +138,4 @@ def _rendering(terminal: bool) -> list[Any]:
     if terminal:
         plain = structlog.dev.plain_traceback
         return [escape, structlog.dev.ConsoleRenderer(exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, render]
+    return [render]
