@@ -52,6 +52,8 @@ class HttpTransport(HttpToolsProtocol):
         self._body: bytes | None = None  # of the request that is answered directly
         self._keeps_alive = True  # after that
         self._answered_one = False  # of those in the bytes at hand
+        self._answered_at: float | None = None  # directly, and nothing came since; of the loop
+        self._quiet_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A peer has connected."""
@@ -61,6 +63,8 @@ class HttpTransport(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone."""
         self._request_arrived()
+        if self._quiet_timer is not None:
+            self._quiet_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,7 +82,7 @@ class HttpTransport(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request has begun."""
-        self._unset_keepalive_if_required()  # set by a direct answer to the one before
+        self._answered_at = None
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -187,9 +191,28 @@ class HttpTransport(HttpToolsProtocol):
             fields.append((b"connection", b"close"))
         head = b"".join([b"%s: %s\r\n" % field for field in fields])
         self.transport.write(STATUS_LINE[answer.status] + head + b"\r\n" + answer.body)
+        self.server_state.total_requests += 1
         if not self._keeps_alive:
             self.transport.close()
-        self.on_response_complete()
+            return
+        self._answered_at = self.loop.time()
+        if self._quiet_timer is None:
+            self._wait_for_quiet(self.timeout_keep_alive)
+
+    def _wait_for_quiet(self, seconds: float) -> None:
+        # A timer for each answer, as uvicorn sets them, is called off before it ever rings.
+        self._quiet_timer = self.loop.call_later(seconds, self._end_if_quiet)
+
+    def _end_if_quiet(self) -> None:
+        """Close a connection on which nothing came since the last direct answer."""
+        self._quiet_timer = None
+        if self._answered_at is None:
+            return
+        left_s = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._wait_for_quiet(left_s)
+        else:
+            self.transport.close()
 
     def _make_scope(self) -> None:
         """Make the ASGI scope, as uvicorn does at a request's first byte."""
