@@ -43,7 +43,7 @@ def open_engines(path: Path) -> tuple[Engine, Engine]:
 
 
 def _to_text(value: Any) -> str:
-    """What a JSON column holds. The standard library takes a third of a session's writing for it."""
+    """What a JSON column holds. The standard library took a third of the time of writing it."""
     try:
         return to_json(value).decode()
     except ValueError:  # half a surrogate pair, which UTF-8 cannot spell

@@ -288,15 +288,18 @@ def _append(connection: Connection, records: list[Audited]) -> None:
     rows = []
     for record in records:
         seq += 1
-        before, previous = previous, digest(
-            seq=seq,
-            at=record.at.astimezone(UTC),
-            actor=record.actor,
-            action=record.action,
-            subject=record.subject,
-            tenancy_id=record.tenancy_id,
-            details=record.details,
-            previous=previous,
+        before, previous = (
+            previous,
+            digest(
+                seq=seq,
+                at=record.at.astimezone(UTC),
+                actor=record.actor,
+                action=record.action,
+                subject=record.subject,
+                tenancy_id=record.tenancy_id,
+                details=record.details,
+                previous=previous,
+            ),
         )
         rows.append((*values(record), seq, before, previous))
     insert_rows(connection, audit, (*names, "seq", "previous", "hash"), rows)

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from stapes.tokens.keys import ALGORITHM, SigningKey
 from stapes.tokens.limits import Limits
 
+
 def claims(
     *,
     session_id: str,
