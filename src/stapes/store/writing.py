@@ -154,7 +154,7 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
     if kind in IDENTITIES:
         upsert(connection, IDENTITIES[kind], [to_row(record) for record in records])
     elif kind is SessionCreated:
-        names, values = _reading(kind)
+        names, values = _reading(records[0].__class__)
         insert_rows(connection, tables.sessions, names, [values(record) for record in records])
         _mark_late(connection, min(record.issued_at for record in records))
     elif kind in HAPPENINGS:
