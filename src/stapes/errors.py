@@ -3,7 +3,7 @@
 Every error that can reach a peer carries its OCI code word, its HTTP status (which is also the
 ``code`` of a websocket ``ERROR`` message), the close code that follows that message, and whether
 trying again can help. The rim translates in two places only: ``server/refusals.py`` to an HTTP
-answer, ``protocol/session.py`` to ``ERROR`` and a close frame.
+answer, ``protocol/ending.py`` to ``ERROR`` and a close frame.
 
 ::
 

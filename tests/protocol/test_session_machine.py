@@ -15,6 +15,7 @@ from stapes.errors import (
     TokenExpiredError,
     TokenRevokedError,
 )
+from stapes.protocol.ending import LONGEST_REVOKED_DRAIN_MS
 from stapes.protocol.events import (
     AudioArrived,
     AudioHeard,
@@ -43,7 +44,7 @@ from stapes.protocol.events import (
 )
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
 from stapes.protocol.messages import Connect, ErrorMessage, Result
-from stapes.protocol.session import LONGEST_REVOKED_DRAIN_MS, start, step
+from stapes.protocol.session import start, step
 from stapes.protocol.state import Phase
 from stapes.protocol.words import Word
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starlette.websockets import WebSocket
 from structlog.testing import capture_logs
 
-from stapes.errors import ApiError
+from stapes.errors import ApiError, GoingAwayError
 from stapes.protocol.events import DrainRequested, Moved
 from stapes.store.port import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
@@ -63,6 +64,12 @@ class Stuck:
 
     async def is_answering(self, timeout_s: float) -> bool:
         return timeout_s > 0
+
+    def lose(self) -> None:
+        self.stop(GoingAwayError())
+
+    async def adopt(self, websocket: WebSocket, last_result: int) -> None:
+        await websocket.close()
 
 
 async def test_drain_does_not_wait_longer_than_its_timeout(

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from starlette.websockets import WebSocket
 
 from stapes.errors import ApiError, SessionLiveElsewhereError, TokenRevokedError
 from stapes.protocol.events import DrainRequested, Moved
@@ -32,6 +33,12 @@ class Socket:
 
     async def is_answering(self, timeout_s: float) -> bool:
         return self._answers
+
+    def lose(self) -> None:
+        self._answers = False
+
+    async def adopt(self, websocket: WebSocket, last_result: int) -> None:
+        self._answers = True
 
 
 async def test_a_second_socket_is_refused_while_the_first_answers() -> None:

@@ -1,6 +1,6 @@
 """What a session knows: its phase, the server's rules for it, and everything that has happened.
 
-Values only. Everything that makes one of another is in `stapes.protocol.session`.
+Values only. What makes one of another are the rules in `stapes.protocol.session.TRANSITIONS`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from stapes.errors import ApiError
-from stapes.protocol.events import AudioArrived, Ending, Numbered, TextArrived
+from stapes.protocol.events import AudioArrived, Effect, Ending, Numbered, TextArrived
 from stapes.protocol.heard import PartialHeard
 from stapes.protocol.params import Params
 
@@ -86,3 +86,12 @@ class Session:
     def is_away(self) -> bool:
         """There is no peer, though the stream goes on."""
         return self.away_since_ms is not None
+
+    @property
+    def audio_ms(self) -> int:
+        """How much audio the session has had, ms."""
+        return self.params.encoding.bytes_to_ms(self.audio_bytes)
+
+
+Step = tuple[Session, list[Effect]]
+"""What an event leads to: the next session, and what is to be done, in order."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Protocol
 
+from starlette.websockets import WebSocket
+
 from stapes.errors import ApiError, GoingAwayError, SessionLiveElsewhereError, TokenRevokedError
 from stapes.protocol.events import DrainRequested, Moved
 from stapes.store.port import StreamKey
@@ -23,7 +25,7 @@ class LiveSession(Protocol):
 
     @property
     def resumable_stream(self) -> int | None:
-        """The number of its stream, when that could be continued elsewhere."""
+        """The number of its stream, when its peer could go on with it on another socket."""
         ...
 
     def stop(self, error: ApiError) -> None:
@@ -36,6 +38,14 @@ class LiveSession(Protocol):
 
     async def is_answering(self, timeout_s: float) -> bool:
         """Whether its peer still answers."""
+        ...
+
+    def lose(self) -> None:
+        """Its peer does not answer: wait for it on another socket."""
+        ...
+
+    async def adopt(self, websocket: WebSocket, last_result: int) -> None:
+        """Go on on another socket, whose peer has the finals up to ``last_result``."""
         ...
 
 
