@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -43,6 +45,18 @@ def test_a_whole_chain_has_a_head() -> None:
     rows = chain()
     assert check(rows) == Verdict(5, rows[-1].hash)
     assert check([]) == FIRST
+
+
+@pytest.mark.parametrize(
+    "actor", ["local:zoé", '\x00\x1f\b\t\\"/', "\x7f", "\u2028", "\ud800", "🔑"]
+)
+def test_a_hash_is_that_of_json_in_ascii(actor: str) -> None:
+    """Whatever is in a row, and whichever way it is spelled."""
+    row = rehashed(chain(1)[0], actor=actor, details={})
+    array = [1, NOON.isoformat(), actor, row.action, row.subject, row.tenancy_id, {}, row.previous]
+    text = json.dumps(array, separators=(",", ":"))
+
+    assert row.hash == hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def test_a_hash_does_not_hang_on_the_order_of_details() -> None:

@@ -30,7 +30,8 @@ ALLOWED = {
         "ipaddress",
     ),
     *("itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing"),
-    *("urllib.parse", "cryptography", "jwt", "numpy", "pydantic", "soxr", "stapes.errors"),
+    *("urllib.parse", "cryptography", "jwt", "numpy", "pydantic"),
+    *("pydantic_core", "soxr", "stapes.errors"),
     *(f"stapes.{name}" for name in PURE),
     *(f"stapes.client.{name}" for name in BOOKS),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 from stapes.client.profile import load_private_key, read_profile
 from stapes.server.app import create_app
 from stapes.server.direct import Direct
+from stapes.server.http_transport import HttpTransport
 from stapes.server.token_endpoint import PATH
 from stapes.signing.signer import sign_request
 
@@ -169,6 +171,25 @@ def test_connection_is_closed_when_the_peer_wants_that(
 
     assert (answer.status, answer.fields["connection"]) == (200, "close")
     assert peer.is_closed()
+
+
+def test_connection_on_which_nothing_more_comes_is_closed(
+    start_server: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time counts from the last answer, whichever way it was given."""
+    made = HttpTransport.connection_made
+
+    def connection_made(self: HttpTransport, transport: asyncio.Transport) -> None:
+        self.timeout_keep_alive = 0.2  # type: ignore[assignment]
+        made(self, transport)
+
+    monkeypatch.setattr(HttpTransport, "connection_made", connection_made)
+    server = start_server()
+    for asked in ([request(server)], [request(server), HEALTH, request(server)]):
+        with closing(Peer(server)) as peer:
+            peer.send(b"".join(asked))
+            assert [peer.answer().status for _ in asked] == [200] * len(asked)
+            assert peer.is_closed()
 
 
 def test_request_that_has_begun_is_answered_when_the_server_stops(

@@ -59,6 +59,18 @@ def test_lines_are_key_and_value_on_a_terminal(monkeypatch: pytest.MonkeyPatch) 
     assert not terminal.getvalue().startswith("{")
 
 
+@pytest.mark.parametrize("said", ["zoé", "\x9b31m", "\u2028", "\ud800", "a\nb\x1b"])
+def test_lines_are_ascii(lines: io.StringIO, said: str) -> None:
+    """And hold what was said all the same."""
+    structlog.get_logger().info("happened", said=said, odd=object)
+
+    line = lines.getvalue()
+    assert line.isascii()
+    assert line.count("\n") == 1
+    assert json.loads(line)["said"] == said
+    assert "object" in json.loads(line)["odd"]
+
+
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_traceback_comes_without_local_variables(
     monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO]

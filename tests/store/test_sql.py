@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine, inspect
 
+from stapes.accounts.audit import check
 from stapes.errors import RecordRefusedError, StoreError
 from stapes.identity.model import Tenancy
 from stapes.store.port import (
+    Audited,
     FinalHeard,
     SessionCreated,
     SigningKeyAdded,
@@ -245,6 +247,16 @@ def test_a_value_that_cannot_be_kept_refuses_its_record(store: SqlStore, record:
     with pytest.raises(RecordRefusedError):
         store.write([record])
     store.write([TOKEN])
+
+
+def test_json_holds_what_utf_8_cannot_spell(store: SqlStore) -> None:
+    """Half a surrogate pair, which a peer may have escaped in its JSON, comes back as it was."""
+    details = {"tag": "\ud800", "more": ["é", "\x00", 1e300, True, None]}
+    store.write([Audited(NOON, "u", "session.revoked", "s", "t", details)])
+
+    (row,) = store.audit()
+    assert row.details == details
+    assert check([row]).fault is None
 
 
 def test_a_claim_that_cannot_be_kept_is_refused(store: SqlStore) -> None:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import to_json
+
 FIRST_PREVIOUS = "0" * 64
 """What stands for the hash before the first row's."""
 
-_to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,17 @@ def digest(
 ) -> str:
     """The hash of a row: SHA-256, in hex, of its values and the previous hash as a JSON array."""
     values = [seq, at.isoformat(), actor, action, subject, tenancy_id, details, previous]
-    return hashlib.sha256(_to_json(values).encode("ascii")).hexdigest()
+    return hashlib.sha256(_spell(values, is_plain=not details)).hexdigest()
+
+
+def _spell(values: list[Any], *, is_plain: bool) -> bytes:
+    """Values as compact JSON in ASCII, names sorted; plain ones are numbers and strings alone."""
+    if is_plain:  # most rows are, those of tokens, and this takes a fifth of the time
+        with suppress(ValueError):  # half a surrogate pair
+            text = to_json(values)
+            if text.isascii() and b"\x7f" not in text:  # what is escaped below
+                return text
+    return _encode(values).encode("ascii")
 
 
 def check(rows: Iterable[AuditRow], *, noted: Verdict | None = None) -> Verdict:

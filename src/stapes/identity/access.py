@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator
 from datetime import datetime
 
 from stapes.errors import NotAuthorizedOrNotFoundError
@@ -23,14 +22,16 @@ def allowed(directory: Directory, user_id: str, verb: Verb, compartment_id: str)
     user = directory.users.get(user_id)
     if user is None:
         return False
-    covering = frozenset(_covering(directory, user.tenancy_id, compartment_id))
+    covering = _covering(directory, user.tenancy_id, compartment_id)
     groups = directory.groups_of.get(user_id, frozenset())
-    return any(
-        binding.compartment_id in covering
-        and _STRENGTH[binding.verb] >= _STRENGTH[verb]
-        and (binding.group_id is None or (user.tenancy_id, binding.group_id) in groups)
-        for binding in directory.bindings_of.get(user.tenancy_id, ())
-    )
+    for binding in directory.bindings_of.get(user.tenancy_id, ()):
+        if (
+            binding.compartment_id in covering
+            and _STRENGTH[binding.verb] >= _STRENGTH[verb]
+            and (binding.group_id is None or (user.tenancy_id, binding.group_id) in groups)
+        ):
+            return True
+    return False
 
 
 def require(directory: Directory, user_id: str, verb: Verb, compartment_id: str) -> None:
@@ -80,7 +81,7 @@ def _is_good(key: ApiKey | BearerKey, now: datetime) -> bool:
     return key.enabled and (key.expires_at is None or now < key.expires_at)
 
 
-def _covering(directory: Directory, tenancy_id: str, compartment_id: str) -> Iterator[str]:
+def _covering(directory: Directory, tenancy_id: str, compartment_id: str) -> list[str]:
     """A compartment and all above it to the root; nothing when it is not of the tenancy."""
     chain: list[str] = []
     at = compartment_id
@@ -92,8 +93,7 @@ def _covering(directory: Directory, tenancy_id: str, compartment_id: str) -> Ite
             or compartment.tenancy_id != tenancy_id
             or len(chain) >= len(directory.compartments)
         ):
-            return
+            return []
         chain.append(at)
         at = compartment.parent_id
-    yield from chain
-    yield tenancy_id
+    return [*chain, tenancy_id]

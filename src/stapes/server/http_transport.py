@@ -52,6 +52,8 @@ class HttpTransport(HttpToolsProtocol):
         self._body: bytes | None = None  # of the request that is answered directly
         self._keeps_alive = True  # after that
         self._answered_one = False  # of those in the bytes at hand
+        self._answered_at: float | None = None  # directly, and nothing came since; of the loop
+        self._quiet_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A peer has connected."""
@@ -61,6 +63,8 @@ class HttpTransport(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone."""
         self._request_arrived()
+        if self._quiet_timer is not None:
+            self._quiet_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,8 +82,10 @@ class HttpTransport(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request has begun."""
-        super().on_message_begin()
-        self._unset_keepalive_if_required()  # set by a direct answer to the one before
+        self._answered_at = None
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._is_whole = False
         self._in_head = True
         self._head_bytes = 0
@@ -112,10 +118,7 @@ class HttpTransport(HttpToolsProtocol):
                 self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
             )
         else:
-            # The scope's path and query are those of the target as it is understood: without an
-            # authority, a fragment, an empty query. A signature covers what was sent.
-            extensions: dict[str, Any] = {TARGET: self.url}
-            self.scope["extensions"] = extensions
+            self._make_scope()
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -188,9 +191,39 @@ class HttpTransport(HttpToolsProtocol):
             fields.append((b"connection", b"close"))
         head = b"".join([b"%s: %s\r\n" % field for field in fields])
         self.transport.write(STATUS_LINE[answer.status] + head + b"\r\n" + answer.body)
+        self.server_state.total_requests += 1
         if not self._keeps_alive:
             self.transport.close()
-        self.on_response_complete()
+            return
+        self._answered_at = self.loop.time()
+        if self._quiet_timer is None:
+            self._wait_for_quiet(self.timeout_keep_alive)
+
+    def _wait_for_quiet(self, seconds: float) -> None:
+        # A timer for each answer, as uvicorn sets them, is called off before it ever rings.
+        self._quiet_timer = self.loop.call_later(seconds, self._end_if_quiet)
+
+    def _end_if_quiet(self) -> None:
+        """Close a connection on which nothing came since the last direct answer."""
+        self._quiet_timer = None
+        if self._answered_at is None:
+            return
+        left_s = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._wait_for_quiet(left_s)
+        else:
+            self.transport.close()
+
+    def _make_scope(self) -> None:
+        """Make the ASGI scope, as uvicorn does at a request's first byte."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        # The scope's path and query are those of the target as it is understood: without an
+        # authority, a fragment, an empty query. A signature covers what was sent.
+        extensions: dict[str, Any] = {TARGET: url}
+        self.scope["extensions"] = extensions
 
     def _expect_request(self) -> None:
         self._deadline = self.loop.call_later(LONGEST_REQUEST_S, self._give_up)

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, TextIO
 
 import structlog
+from pydantic_core import to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 WITHHELD = frozenset(
@@ -38,7 +39,6 @@ WITHHELD = frozenset(
 )
 _QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets", "alembic")
 
-
 _encode = json.JSONEncoder(default=repr).encode
 
 
@@ -56,9 +56,15 @@ def _second(since_1970: int) -> str:
     return datetime.fromtimestamp(since_1970, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def render(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """One line of JSON."""
-    return _encode(event)
+def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """One line of JSON, in ASCII: a terminal would obey some of the other signs."""
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    try:
+        line = to_json(event, fallback=repr)
+    except ValueError:  # half a surrogate pair
+        return _encode(event)
+    return line.decode("ascii") if line.isascii() else _encode(event)
 
 
 def withhold(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -132,4 +138,4 @@ def _rendering(terminal: bool) -> list[Any]:
     if terminal:
         plain = structlog.dev.plain_traceback
         return [escape, structlog.dev.ConsoleRenderer(exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, render]
+    return [render]

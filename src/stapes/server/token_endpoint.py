@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
 
 from stapes.errors import (
     InvalidatedRetryTokenError,
@@ -25,7 +26,6 @@ from stapes.identity.tags import check_tags
 from stapes.protocol.resources import (
     LONGEST_COMPARTMENT_ID,
     CreateRealtimeSessionTokenDetails,
-    RealtimeSessionToken,
 )
 from stapes.server.accounting import unrecordable
 from stapes.server.authentication import Caller, Sent, new_session_id, sent_by, verify_sent
@@ -71,7 +71,7 @@ def create_token(deployment: Deployment, sent: Sent) -> Answer:
     body_sha256 = None if retry_token is None else hashlib.sha256(sent.body).hexdigest()
     asked = _Asked(caller, details, retry_token, body_sha256)
     issued = _issue(deployment, asked, datetime.now(UTC))
-    answer = _resource(deployment, issued).to_json().encode()
+    answer = _resource(deployment, issued)
     headers = [
         (b"etag", b'"%s"' % hashlib.sha256(answer).hexdigest()[:32].encode()),
         (b"content-length", b"%d" % len(answer)),
@@ -172,17 +172,23 @@ def _minted(issued: SessionCreated) -> Audited:
     return Audited(issued.issued_at, issued.user_id, "token.minted", subject, tenancy_id)
 
 
-def _resource(deployment: Deployment, issued: SessionCreated) -> RealtimeSessionToken:
-    """The answer, byte for byte the same each time it is made from the same record."""
+def _resource(deployment: Deployment, issued: SessionCreated) -> bytes:
+    """The answer, byte for byte the same each time it is made from the same record.
+
+    It is the JSON of a `stapes.RealtimeSessionToken`, which would be checked once more.
+    """
     assert issued.kid is not None  # it is the record of a token
     assert issued.claims is not None
     key = deployment.known.keyring.private.get(issued.kid)
     if key is None:
         raise InvalidatedRetryTokenError(f"the first answer's key {issued.kid} is gone")
-    return RealtimeSessionToken(
-        token=mint(issued.claims, key),
-        session_id=issued.session_id,
-        compartment_id=issued.compartment_id,
-        freeform_tags=issued.freeform_tags,
-        defined_tags=issued.defined_tags,
-    )
+    resource: dict[str, object] = {
+        "token": mint(issued.claims, key),
+        "sessionId": issued.session_id,
+        "compartmentId": issued.compartment_id,
+    }
+    if issued.freeform_tags is not None:
+        resource["freeformTags"] = issued.freeform_tags
+    if issued.defined_tags is not None:
+        resource["definedTags"] = issued.defined_tags
+    return to_json(resource)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, insert
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Dialect, Table, insert
 from stapes.errors import RecordRefusedError
 
 Bind = Callable[[Any], Any]
+Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +25,28 @@ class _Statement:
     """An INSERT in a database's own words.
 
     Attributes:
-        columns: names in order, each with what turns its values into those of the database.
+        columns: names in the order of the INSERT.
+        ordered: takes a row's values in that order.
+        binds: which of them is turned into a value of the database, and by what.
         by_name: whether the database takes values by name.
     """
 
     sql: str
-    columns: tuple[tuple[str, Bind | None], ...]
+    columns: tuple[str, ...]
+    ordered: Callable[[Row], Row]
+    binds: tuple[tuple[int, Bind], ...]
     by_name: bool
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows that all have the same columns; the others of the table have no default.
+def insert_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Row]
+) -> None:
+    """Insert rows, each with a value for each of two columns or more.
 
-    Raises `RecordRefusedError` for a value that its column does not take, and the errors of the
-    database.
+    The other columns of the table have no default. Raises `RecordRefusedError` for a value that
+    its column does not take, and the errors of the database.
     """
-    if not rows:
-        return
-    statement = _statement(table, tuple(rows[0]), connection.dialect)
+    statement = _statement(table, columns, connection.dialect)
     try:
         bound = [_bind(statement, row) for row in rows]
     except Exception as error:  # whatever it is, it will be the same the next time
@@ -48,14 +54,11 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
     connection.exec_driver_sql(statement.sql, bound)
 
 
-def _bind(statement: _Statement, row: dict[str, Any]) -> Any:
-    if statement.by_name:
-        return {
-            name: row[name] if bind is None else bind(row[name]) for name, bind in statement.columns
-        }
-    return tuple(
-        [row[name] if bind is None else bind(row[name]) for name, bind in statement.columns]
-    )
+def _bind(statement: _Statement, row: Row) -> Any:
+    values = list(statement.ordered(row))
+    for place, bind in statement.binds:
+        values[place] = bind(values[place])
+    return dict(zip(statement.columns, values, strict=True)) if statement.by_name else tuple(values)
 
 
 @lru_cache(64)
@@ -63,8 +66,12 @@ def _statement(table: Table, names: tuple[str, ...], dialect: Dialect) -> _State
     compiled = insert(table).compile(dialect=dialect, column_keys=list(names))
     assert set(compiled.params) == set(names), "a column has a default"
     order = compiled.positiontup
-    columns = tuple(
-        (name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
-        for name in order or names
+    columns = tuple(order or names)
+    binds = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns]
+    return _Statement(
+        sql=str(compiled),
+        columns=columns,
+        ordered=itemgetter(*map(names.index, columns)),
+        binds=tuple((place, bind) for place, bind in enumerate(binds) if bind is not None),
+        by_name=order is None,
     )
-    return _Statement(str(compiled), columns, by_name=order is None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 BUSY_TIMEOUT_MS = 1000
@@ -35,7 +37,8 @@ def open_engines(path: Path) -> tuple[Engine, Engine]:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
-    engine = create_engine(URL.create("sqlite", database=str(path)), pool_use_lifo=True)
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, pool_use_lifo=True, json_serializer=_to_text)
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     # Writing takes the lock at once: a transaction that reads first and writes later fails, without
@@ -51,6 +54,14 @@ def empty_log(engine: Engine) -> None:
     """
     with closing(engine.raw_connection()) as connection:
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _to_text(value: Any) -> str:
+    """What a JSON column holds. The standard library took a third of the time of writing it."""
+    try:
+        return to_json(value).decode()
+    except ValueError:  # half a surrogate pair, which UTF-8 cannot spell
+        return json.dumps(value)
 
 
 def _on_connect(dbapi_connection: Any, _record: object) -> None:

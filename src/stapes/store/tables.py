@@ -32,6 +32,7 @@ from stapes.identity.model import Binding, Verb
 from stapes.protocol.words import Word
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 class Moment(TypeDecorator[datetime]):
@@ -42,7 +43,7 @@ class Moment(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """Refuses a naive datetime with `TypeError`: its instant is unknown."""
-        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+        return None if value is None else (value - EPOCH) // MICROSECOND
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """The same instant, in UTC."""

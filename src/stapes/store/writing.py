@@ -155,7 +155,8 @@ def _write_alike(connection: Connection, kind: type[Record], records: list[Any])
     if kind in IDENTITIES:
         upsert(connection, IDENTITIES[kind], [to_row(record) for record in records])
     elif kind is SessionCreated:
-        insert_rows(connection, tables.sessions, [to_row(record) for record in records])
+        names, values = _reading(records[0].__class__)
+        insert_rows(connection, tables.sessions, names, [values(record) for record in records])
         _mark_late(connection, min(record.issued_at for record in records))
     elif kind in HAPPENINGS:
         connection.execute(insert(HAPPENINGS[kind]), [to_row(record) for record in records])
@@ -285,11 +286,22 @@ def _append(connection: Connection, records: list[Audited]) -> None:
     newest = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
     last = connection.execute(newest).first()
     seq, previous = (0, FIRST_PREVIOUS) if last is None else (last.seq, last.hash)
+    names, values = _reading(Audited)
     rows = []
     for record in records:
         seq += 1
-        row = to_row(record)
-        row |= {"at": record.at.astimezone(UTC), "seq": seq, "previous": previous}
-        previous = row["hash"] = digest(**row)
-        rows.append(row)
-    insert_rows(connection, audit, rows)
+        before, previous = (
+            previous,
+            digest(
+                seq=seq,
+                at=record.at.astimezone(UTC),
+                actor=record.actor,
+                action=record.action,
+                subject=record.subject,
+                tenancy_id=record.tenancy_id,
+                details=record.details,
+                previous=previous,
+            ),
+        )
+        rows.append((*values(record), seq, before, previous))
+    insert_rows(connection, audit, (*names, "seq", "previous", "hash"), rows)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from pydantic_core import to_json
+
 from stapes.tokens.keys import ALGORITHM, SigningKey
 from stapes.tokens.limits import Limits
-
-_to_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def claims(
@@ -65,7 +64,14 @@ def _header(kid: str) -> bytes:
 
 
 def _part(members: Mapping[str, Any]) -> bytes:
-    return _encode(_to_json(members).encode("ascii"))
+    return _encode(to_json(_sorted(members)))
+
+
+def _sorted(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _sorted(members[name]) if type(members[name]) is dict else members[name]
+        for name in sorted(members)
+    }
 
 
 def _encode(data: bytes) -> bytes:
