@@ -24,7 +24,6 @@ from typing import Any, NoReturn
 
 from stapes.engines.hearing import Listener, ListenerParams, Punctuator
 from stapes.engines.port import Engine, HearingParams
-from stapes.engines.punctuator import SherpaPunctuator
 from stapes.engines.registry import load_engine
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
@@ -70,6 +69,10 @@ def _load_punctuators(
     """Those that can be loaded by their folders, and what is wrong with the others."""
     loaded: dict[str, Punctuator] = {}
     faults: dict[str, str] = {}
+    if not folders:
+        return loaded, faults
+    from stapes.engines.punctuator import SherpaPunctuator
+
     for folder in folders:
         try:
             loaded[folder] = punctuator = SherpaPunctuator(Path(folder))
