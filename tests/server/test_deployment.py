@@ -54,7 +54,7 @@ class Stuck:
     """A live session that does not end."""
 
     def __init__(self, ended: asyncio.Event) -> None:
-        self.ended = ended
+        self.ended = self.parted = ended
         self.stream: int | None = None
         self.is_resumable = False
         self.told: list[ApiError] = []
@@ -92,7 +92,8 @@ async def test_drain_does_not_wait_longer_than_its_timeout(
     assert deployment.draining
     assert [error.close_code for error in session.told] == [1001]
     assert [line["event"] for line in lines] == ["drain_timed_out"]
-    deployment.live.leave(session, "session")
+    deployment.live.release(session, "session")
+    deployment.live.leave(session)
 
 
 def test_the_best_installed_models_serve_and_a_broken_one_is_logged(

@@ -19,7 +19,7 @@ class Socket:
     """A live session that answers pings or not, and ends when it is stopped."""
 
     def __init__(self, *, answers: bool) -> None:
-        self.ended = asyncio.Event()
+        self.ended, self.parted = asyncio.Event(), asyncio.Event()
         self.stream: int | None = None
         self.is_resumable = False
         self.told: ApiError | None = None
@@ -28,6 +28,7 @@ class Socket:
     def stop(self, error: ApiError) -> None:
         self.told = error
         self.ended.set()
+        self.parted.set()
 
     def post(self, event: DrainRequested | Moved) -> None:
         self.posted = event
@@ -49,9 +50,9 @@ async def test_a_second_socket_is_refused_while_the_first_answers() -> None:
     await live.claim(grant("s"), first)
     with pytest.raises(SessionLiveElsewhereError):
         await live.claim(grant("s"), second)
-    live.leave(second, "s")
+    live.release(second, "s")
     assert (len(live), first.told) == (1, None)
-    live.leave(first, "s")
+    live.release(first, "s")
     assert len(live) == 0
 
 
@@ -63,9 +64,9 @@ async def test_a_first_socket_that_is_gone_gives_way() -> None:
     await live.claim(grant("s"), first)
     claiming = asyncio.create_task(live.claim(grant("s"), second))
     await first.ended.wait()
-    live.leave(first, "s")
+    live.release(first, "s")
     await claiming
-    live.leave(first, "s")
+    live.release(first, "s")
     assert len(live) == 1
 
 
@@ -76,6 +77,22 @@ async def test_draining_reaches_sockets_without_a_session() -> None:
     live.enter(socket)
     await live.drain(0)
     assert socket.told is not None
+
+
+async def test_draining_waits_until_peers_know() -> None:
+    """An end that is recorded is not enough: the server would close the socket without a word."""
+    live = LiveSessions()
+    socket = Socket(answers=True)
+    live.enter(socket)
+    draining = asyncio.create_task(live.drain(60))
+    socket.ended.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not draining.done()
+    socket.parted.set()
+    await draining
+    live.leave(socket)
+    await live.drain(60)
 
 
 async def test_the_revoked_are_told_and_nobody_else() -> None:
@@ -102,5 +119,5 @@ async def test_live_sessions_are_counted_by_grant() -> None:
     await live.claim(grant("other", user_id="v"), other)
     assert live.count(lambda it: it.user_id == "u") == 1
     assert live.count(lambda it: it.tenancy_id == "t") == 2
-    live.leave(one, "one")
+    live.release(one, "one")
     assert live.count(lambda it: it.user_id == "u") == 0

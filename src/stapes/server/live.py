@@ -19,9 +19,15 @@ PING_TIMEOUT_S = 2.0
 
 
 class LiveSession(Protocol):
-    """What the registry needs of a live session."""
+    """What the registry needs of a live session.
+
+    Attributes:
+        ended: set when no more is heard of it, and all that was is recorded.
+        parted: set when its peer, too, has been told.
+    """
 
     ended: asyncio.Event
+    parted: asyncio.Event
 
     @property
     def stream(self) -> int | None:
@@ -80,14 +86,17 @@ class LiveSessions:
                 raise SessionLiveElsewhereError()
             other.stop(SessionLiveElsewhereError())
             await other.ended.wait()
-            self.leave(other, grant.session_id)
+            self.release(other, grant.session_id)
         self._live[grant.session_id] = (session, grant)
 
-    def leave(self, session: LiveSession, session_id: str | None) -> None:
-        """The socket is done with, and with it the session it held."""
-        self._open.discard(session)
-        if session_id is not None and self._live.get(session_id, (None,))[0] is session:
+    def release(self, session: LiveSession, session_id: str) -> None:
+        """The session it held may be held by another socket."""
+        if self._live.get(session_id, (None,))[0] is session:
             del self._live[session_id]
+
+    def leave(self, session: LiveSession) -> None:
+        """The socket is done with."""
+        self._open.discard(session)
 
     def find(self, session_id: str) -> tuple[LiveSession, Grant] | None:
         """Who holds a session here, and by which grant."""
@@ -126,16 +135,16 @@ class LiveSessions:
     async def drain(self, window_s: float) -> None:
         """Tell peers that can go on elsewhere to do so; end every other session after a window.
 
-        What was heard is recognised and kept. Returns when all have ended.
+        What was heard is recognised and kept. Returns when all have ended and their peers know.
         """
         for session in list(self._open):
             session.post(DrainRequested(int(window_s * 1000)))
         with suppress(TimeoutError):
             async with asyncio.timeout(window_s):
-                await self._ended()
+                await self._parted()
         for session in list(self._open):
             session.stop(GoingAwayError())
-        await self._ended()
+        await self._parted()
 
-    async def _ended(self) -> None:
-        await asyncio.gather(*(session.ended.wait() for session in list(self._open)))
+    async def _parted(self) -> None:
+        await asyncio.gather(*(session.parted.wait() for session in list(self._open)))

@@ -97,8 +97,12 @@ class Opening:
     def close(self) -> None:
         """The session is over, or was never one."""
         self._stop_waiting()
-        session_id = self.grant.session_id if self.grant else None
-        self._deployment.live.leave(self._session, session_id)
+        if self.grant is not None:
+            self._deployment.live.release(self._session, self.grant.session_id)
+
+    def leave(self) -> None:
+        """The peer has been told all."""
+        self._deployment.live.leave(self._session)
 
     def offered_token(self) -> TokenOffered | None:
         """A token that came as a subprotocol, from a client of the extension."""

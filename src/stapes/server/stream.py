@@ -80,7 +80,7 @@ class Pump:
     """One session: on one socket, or with the extension on one after another."""
 
     def __init__(self, websocket: WebSocket, deployment: Deployment) -> None:
-        self.ended = asyncio.Event()
+        self.ended, self.parted = asyncio.Event(), asyncio.Event()
         self._websocket = websocket
         self._settings = deployment.settings
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(MOST_EVENTS_WAITING)
@@ -112,11 +112,19 @@ class Pump:
             self._say_failed()
         finally:
             self._let_go()
-        if self._connection is not None:
-            await self._connection.finish()
+            await self._part()
         if self._opening.heir is not None:
             heir, last_result = self._opening.heir
             await heir.adopt(self._websocket, last_result)
+
+    async def _part(self) -> None:
+        """Wait until the peer has been told all."""
+        try:
+            if self._connection is not None:
+                await self._connection.finish()
+        finally:
+            self._opening.leave()
+            self.parted.set()
 
     async def adopt(self, websocket: WebSocket, last_result: int) -> None:
         """Go on with the session on another socket; returns when that is done with."""
