@@ -31,7 +31,7 @@ from stapes.cli.own_server import ended_by_signals
 from stapes.identity.changes import remove_user
 from stapes.identity.key_changes import enable_key
 from stapes.server.rotation import Rotation, rotate
-from stapes.store.port import Revoked
+from stapes.store.records import Revoked
 from tests.attacks.forging import decode
 from tests.attacks.people import NO_TLS, Someone, ask, change, minted_by, someone
 from tests.attacks.processes import MOST_LIVE, MOST_MINTED, Pair, Process, serving_pair

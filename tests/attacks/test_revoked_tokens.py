@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from stapes.server.rotation import Rotation, rotate
-from stapes.store.port import Revoked, Store
+from stapes.store.port import Store
+from stapes.store.records import Revoked
 from stapes.store.sql import open_store
 from tests.attacks.forging import forged, minted
 from tests.attacks.people import Someone, minted_by

@@ -17,7 +17,7 @@ from stapes import RealtimeSessionToken
 from stapes.cli import app
 from stapes.identity.changes import remove_user
 from stapes.identity.key_changes import enable_key
-from stapes.store.port import Revoked
+from stapes.store.records import Revoked
 from tests.attacks.forging import claims_of, decode
 from tests.attacks.people import Someone, ask, change, minted_by, someone
 from tests.attacks.processes import MOST_LIVE, MOST_MINTED, Pair, Process

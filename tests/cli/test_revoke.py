@@ -13,7 +13,8 @@ from stapes.cli.terminal import local_actor
 from stapes.identity.model import Tenancy, User
 from stapes.server import revoking
 from stapes.server.home import Home, create_home
-from stapes.store.port import SessionCreated, SessionFilter
+from stapes.store.port import SessionFilter
+from stapes.store.records import SessionCreated
 from stapes.store.sql import SqlStore, open_store
 from tests.cli.conftest import Run
 

@@ -12,7 +12,7 @@ import srt
 
 from stapes.protocol.words import Word
 from stapes.server.home import create_home
-from stapes.store.port import FinalHeard, StreamClosed, StreamMetered, StreamOpened
+from stapes.store.records import FinalHeard, StreamClosed, StreamMetered, StreamOpened
 from stapes.store.sql import open_store
 from tests.cli.conftest import Run
 from tests.conftest import Served

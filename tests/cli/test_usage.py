@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stapes.server.home import create_home
-from stapes.store.port import FinalHeard, Record, SessionCreated, StreamClosed, StreamOpened
+from stapes.store.records import FinalHeard, Record, SessionCreated, StreamClosed, StreamOpened
 from stapes.store.sql import open_store
 from tests.cli.conftest import Run
 

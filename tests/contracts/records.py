@@ -17,7 +17,7 @@ from stapes.identity.model import (
     Verb,
 )
 from stapes.protocol.words import Word
-from stapes.store.port import (
+from stapes.store.records import (
     FinalHeard,
     Record,
     SessionCreated,

@@ -9,7 +9,8 @@ import pytest
 
 from stapes.errors import RecordRefusedError
 from stapes.identity.model import Directory, Tenancy, User
-from stapes.store.port import Record, SessionFilter, Store, StreamSummary, Versions
+from stapes.store.port import SessionFilter, Store, StreamSummary, Versions
+from stapes.store.records import Record
 from stapes.tokens.revocations import Revocations
 from tests.contracts.records import (
     API_KEY,

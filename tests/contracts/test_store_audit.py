@@ -10,7 +10,8 @@ import pytest
 
 from stapes.accounts.audit import FIRST, AuditRow, Verdict, check
 from stapes.errors import RecordRefusedError
-from stapes.store.port import Audited, Store
+from stapes.store.port import Store
+from stapes.store.records import Audited
 from tests.contracts.conftest import Opening
 from tests.contracts.records import NOON, TENANCY, closed, opened
 

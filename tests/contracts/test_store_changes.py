@@ -9,15 +9,8 @@ import pytest
 
 from stapes.errors import RecordRefusedError
 from stapes.identity.model import Directory, Tenancy, User
-from stapes.store.port import (
-    Audited,
-    IdentityRemoved,
-    Record,
-    Revoked,
-    SessionFilter,
-    SigningKeyRetired,
-    Store,
-)
+from stapes.store.port import SessionFilter, Store
+from stapes.store.records import Audited, IdentityRemoved, Record, Revoked, SigningKeyRetired
 from stapes.tokens.revocations import Revocations
 from tests.contracts.records import (
     API_KEY,

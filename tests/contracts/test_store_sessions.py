@@ -7,15 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from stapes.store.port import (
-    Contest,
-    Record,
-    Revoked,
-    SessionFilter,
-    SessionState,
-    SessionSummary,
-    Store,
-)
+from stapes.store.port import Contest, SessionFilter, SessionState, SessionSummary, Store
+from stapes.store.records import Record, Revoked
 from tests.contracts.records import NOON, TOKEN, closed, final, opened, resumable, session
 
 HOUR = timedelta(hours=1)

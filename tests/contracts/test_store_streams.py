@@ -11,7 +11,8 @@ from threading import Barrier
 import pytest
 
 from stapes.errors import RecordRefusedError
-from stapes.store.port import Contest, Store, StreamResumable, Use
+from stapes.store.port import Contest, Store, Use
+from stapes.store.records import StreamResumable
 from tests.contracts.conftest import Opening
 from tests.contracts.records import NOON, TOKEN, closed, final, metered, opened, session
 

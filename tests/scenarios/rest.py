@@ -31,7 +31,7 @@ from stapes.signing.signer import sign_request
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from stapes.store.port import Record
+    from stapes.store.records import Record
     from tests.conftest import Served
 
 SESSIONS = "/20220101/realtimeSessions"

@@ -183,7 +183,7 @@ async def test_a_waiting_stream_that_is_revoked_cannot_be_resumed(
         cut(first.socket)
     from datetime import UTC, datetime
 
-    from stapes.store.port import Revoked
+    from stapes.store.records import Revoked
 
     revoked = Revoked(served.home.tenancy_id, "session", token.session_id, datetime.now(UTC))
     served.deployment.store.write([revoked])

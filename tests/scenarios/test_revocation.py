@@ -20,7 +20,8 @@ from stapes.accounts.audit import check
 from stapes.cli import app
 from stapes.client.profile import load_private_key, read_profile
 from stapes.signing.signer import sign_credentials
-from stapes.store.port import SessionCreated, SessionFilter
+from stapes.store.port import SessionFilter
+from stapes.store.records import SessionCreated
 from tests.scenarios.rest import SESSIONS, Rest, administrator
 from tests.waiting import PATIENCE_S, until
 

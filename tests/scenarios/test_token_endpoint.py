@@ -17,7 +17,7 @@ from stapes.client.profile import load_private_key, read_profile
 from stapes.identity.ocid import is_ocid
 from stapes.signing.authorization import KeyId
 from stapes.signing.signer import sign_request
-from stapes.store.port import SessionCreated
+from stapes.store.records import SessionCreated
 from stapes.tokens.verification import verify
 from tests.waiting import PATIENCE_S
 

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from stapes.identity.model import Verb
-from stapes.store.port import IdentityRemoved, SessionFilter, StreamClosed, StreamOpened
+from stapes.store.port import SessionFilter
+from stapes.store.records import IdentityRemoved, StreamClosed, StreamOpened
 from tests.conftest import running_server
 from tests.scenarios.rest import SESSIONS, People, Rest, administrator, ocid
 from tests.waiting import PATIENCE_S

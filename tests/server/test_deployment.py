@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from stapes.errors import ApiError, GoingAwayError, ModelError
 from stapes.protocol.events import DrainRequested, Moved
-from stapes.store.port import SigningKeyAdded
+from stapes.store.records import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
 from tests.server.grants import grant
 from tests.shelf import install

@@ -27,7 +27,7 @@ from stapes.identity.ocid import is_ocid
 from stapes.server import home as home_module
 from stapes.server.home import Home, create_home, open_home, rekey_home
 from stapes.signing.fingerprint import fingerprint
-from stapes.store.port import SigningKeyAdded
+from stapes.store.records import SigningKeyAdded
 from stapes.store.sql import open_store
 from stapes.tokens.keys import jwk
 from tests.postgres import PostgresServer

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
 from stapes.server.keyring import Keyring, make_keyring
-from stapes.store.port import SigningKeyAdded
+from stapes.store.records import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

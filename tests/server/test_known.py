@@ -13,11 +13,11 @@ from structlog.testing import capture_logs
 from stapes.identity.model import ApiKey, Directory, User
 from stapes.server.known import Known, load_public_keys, read_changes, read_known
 from stapes.signing.authorization import KeyId
-from stapes.store.port import IdentityRemoved, Revoked
+from stapes.store.records import IdentityRemoved, Revoked
 from stapes.store.sql import open_store
 
 if TYPE_CHECKING:
-    from stapes.store.port import Record
+    from stapes.store.records import Record
     from tests.conftest import Served
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from stapes.server.retention import Pruned, prune
 from stapes.store.memory import MemoryStore
-from stapes.store.port import FinalHeard, SessionCreated, Store, StreamClosed, StreamOpened
+from stapes.store.port import Store
+from stapes.store.records import FinalHeard, SessionCreated, StreamClosed, StreamOpened
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -9,7 +9,7 @@ import pytest
 
 from stapes.errors import InvalidatedRetryTokenError
 from stapes.server.retries import REMEMBERED_FOR, RetryMemory
-from stapes.store.port import SessionCreated
+from stapes.store.records import SessionCreated
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ISSUED = SessionCreated(

@@ -13,13 +13,8 @@ from stapes.identity.model import Tenancy
 from stapes.server import revoking
 from stapes.server.revoking import Order, revoke_session, revoke_tag, revoke_user
 from stapes.store.memory import MemoryStore
-from stapes.store.port import (
-    SessionCreated,
-    SessionFilter,
-    Store,
-    StreamClosed,
-    StreamOpened,
-)
+from stapes.store.port import SessionFilter, Store
+from stapes.store.records import SessionCreated, StreamClosed, StreamOpened
 from stapes.store.sql import open_store
 from stapes.tokens.grant import Grant
 from stapes.tokens.revocations import date_of_issue

@@ -25,7 +25,8 @@ from stapes.server.rotation import (
     retire,
     rotate,
 )
-from stapes.store.port import Record, SigningKeyAdded, Store
+from stapes.store.port import Store
+from stapes.store.records import Record, SigningKeyAdded
 from stapes.store.sql import open_store
 from stapes.tokens.keys import SigningKey, jwk
 from stapes.tokens.minting import claims, mint

@@ -19,7 +19,8 @@ from pydantic import SecretStr
 from stapes.identity.model import Binding, Verb
 from stapes.protocol.words import Word
 from stapes.store import postgres, sqlite
-from stapes.store.port import Audited, SessionFilter, StreamSummary, Versions
+from stapes.store.port import SessionFilter, StreamSummary, Versions
+from stapes.store.records import Audited
 from stapes.store.schema import MIGRATIONS
 from stapes.store.sql import open_store
 from stapes.store.tables import EPOCH, metadata

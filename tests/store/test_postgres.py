@@ -18,14 +18,9 @@ from pydantic import SecretStr
 from stapes.errors import RecordRefusedError, StoreError
 from stapes.identity.model import Tenancy, User
 from stapes.store import postgres as postgres_module
-from stapes.store.port import (
-    FinalHeard,
-    Revoked,
-    SessionCreated,
-    SessionFilter,
-    StreamOpened,
-)
+from stapes.store.port import SessionFilter
 from stapes.store.postgres import name_of, open_engines, parse_url
+from stapes.store.records import FinalHeard, Revoked, SessionCreated, StreamOpened
 from stapes.store.sql import SqlStore, open_store
 from stapes.store.writing import write_records
 from tests.postgres import PostgresServer

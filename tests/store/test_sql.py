@@ -18,7 +18,7 @@ from sqlalchemy import Engine, MetaData, create_engine, inspect
 from stapes.accounts.audit import check
 from stapes.errors import RecordRefusedError, StoreError
 from stapes.identity.model import Tenancy
-from stapes.store.port import (
+from stapes.store.records import (
     Audited,
     FinalHeard,
     SessionCreated,

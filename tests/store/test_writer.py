@@ -18,7 +18,7 @@ import structlog
 from stapes.errors import StoreError
 from stapes.store import writer as writer_module
 from stapes.store.memory import MemoryStore
-from stapes.store.port import FinalHeard, Record, StreamClosed, StreamOpened
+from stapes.store.records import FinalHeard, Record, StreamClosed, StreamOpened
 from stapes.store.sql import SqlStore, open_store
 from stapes.store.writer import Writer
 from tests.waiting import PATIENCE_S, wait_until
@@ -291,7 +291,7 @@ WRITES_AND_FLUSHES = """
 import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from stapes.store.port import FinalHeard, StreamOpened
+from stapes.store.records import FinalHeard, StreamOpened
 from stapes.store.sql import open_store
 from stapes.store.writer import Writer
 

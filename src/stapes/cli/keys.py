@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stapes.server.keyring import Keyring
     from stapes.server.rotation import Rotated, Rotation
-    from stapes.store.port import SigningKeyAdded
+    from stapes.store.records import SigningKeyAdded
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -135,7 +135,7 @@ def change_master_key(
     """
     from stapes.server.home import rekey_home
     from stapes.settings import load
-    from stapes.store.port import Audited
+    from stapes.store.records import Audited
 
     new = _new_master_key(remove)
     settings = load(home=home)

@@ -16,7 +16,8 @@ from stapes.cli.terminal import AsJson, HomeFolder
 from stapes.errors import StoreError
 
 if TYPE_CHECKING:
-    from stapes.store.port import FinalHeard, StreamSummary
+    from stapes.store.port import StreamSummary
+    from stapes.store.records import FinalHeard
 
 app = typer.Typer(no_args_is_help=False, add_completion=False)
 

@@ -21,12 +21,11 @@ from stapes.protocol.params import Params
 from stapes.protocol.results import attached
 from stapes.server.contests import win
 from stapes.server.deployment import Deployment
-from stapes.store.port import (
+from stapes.store.port import Contest, Store
+from stapes.store.records import (
     Audited,
-    Contest,
     FinalHeard,
     Record,
-    Store,
     StreamClosed,
     StreamMetered,
     StreamOpened,

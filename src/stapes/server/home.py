@@ -59,7 +59,7 @@ from stapes.server.key_files import (
     write_signing_key,
 )
 from stapes.signing.fingerprint import fingerprint
-from stapes.store.port import Record, SigningKeyAdded
+from stapes.store.records import Record, SigningKeyAdded
 from stapes.store.sql import open_store
 from stapes.tokens.keys import SigningKey, jwk
 

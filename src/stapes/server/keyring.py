@@ -9,7 +9,7 @@ from datetime import datetime
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from stapes.store.port import SigningKeyAdded
+from stapes.store.records import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, parse_jwk
 
 log = structlog.get_logger(__name__)

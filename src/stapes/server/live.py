@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket
 
 from stapes.errors import ApiError, GoingAwayError, SessionLiveElsewhereError, TokenRevokedError
 from stapes.protocol.events import DrainRequested, Moved
-from stapes.store.port import StreamKey
+from stapes.store.records import StreamKey
 from stapes.tokens.grant import Grant
 from stapes.tokens.revocations import Revocations
 

@@ -50,7 +50,7 @@ from stapes.server.live import PING_TIMEOUT_S, LiveSession
 from stapes.server.phrases import hearing_for
 from stapes.server.resuming import Continued, Wish, parse_wish, take_over
 from stapes.settings import Settings
-from stapes.store.port import SessionCreated
+from stapes.store.records import SessionCreated
 from stapes.tokens.grant import Grant
 from stapes.workers.replaying import Ear
 

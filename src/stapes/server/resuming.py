@@ -20,7 +20,8 @@ from stapes.protocol.params import split_query
 from stapes.server.accounting import StreamAccount, from_json, unrecordable
 from stapes.server.contests import win
 from stapes.server.deployment import Deployment
-from stapes.store.port import Contest, StreamOpened
+from stapes.store.port import Contest
+from stapes.store.records import StreamOpened
 from stapes.tokens.grant import Grant
 
 SETTLED_S = 0.2

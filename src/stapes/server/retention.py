@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from stapes.store.port import Audited, Store
+from stapes.store.port import Store
+from stapes.store.records import Audited
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from stapes.errors import InvalidatedRetryTokenError
-from stapes.store.port import SessionCreated
+from stapes.store.records import SessionCreated
 
 REMEMBERED_FOR = timedelta(hours=24)
 CAPACITY = 50_000

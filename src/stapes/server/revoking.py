@@ -17,14 +17,8 @@ import structlog
 
 from stapes.errors import HomeError, ServiceUnavailableError, StoreError
 from stapes.server import known
-from stapes.store.port import (
-    Audited,
-    Place,
-    Revoked,
-    SessionFilter,
-    SessionSummary,
-    Store,
-)
+from stapes.store.port import Place, SessionFilter, SessionSummary, Store
+from stapes.store.records import Audited, Revoked
 from stapes.tokens.revocations import LONGEST_TOKEN, first_uncovered
 
 if TYPE_CHECKING:

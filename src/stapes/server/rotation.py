@@ -20,7 +20,8 @@ from stapes.server.key_files import (
 )
 from stapes.server.keyring import Keyring, make_keyring
 from stapes.server.retries import REMEMBERED_FOR
-from stapes.store.port import Audited, SigningKeyAdded, SigningKeyRetired, Store
+from stapes.store.port import Store
+from stapes.store.records import Audited, SigningKeyAdded, SigningKeyRetired
 from stapes.tokens.keys import SigningKey, jwk
 
 MARGIN = timedelta(seconds=60)

@@ -14,7 +14,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from stapes.store.port import FinalHeard, SessionState, SessionSummary, StreamSummary
+from stapes.store.port import SessionState, SessionSummary, StreamSummary
+from stapes.store.records import FinalHeard
 
 
 class Answer(BaseModel):

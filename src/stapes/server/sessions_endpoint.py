@@ -31,7 +31,8 @@ from stapes.server.session_resources import (
     transcript,
 )
 from stapes.server.sessions import ask, find, receipt, streams_of
-from stapes.store.port import Audited, SessionFilter, SessionSummary, Store
+from stapes.store.port import SessionFilter, SessionSummary, Store
+from stapes.store.records import Audited
 
 SESSIONS = "/20220101/realtimeSessions"
 SESSION = SESSIONS + "/{sessionId}"

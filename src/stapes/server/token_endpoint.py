@@ -33,7 +33,7 @@ from stapes.server.deployment import Deployment
 from stapes.server.openapi import LONGEST_RETRY_TOKEN, token_operation
 from stapes.server.parsing import parse_body
 from stapes.server.refusals import Answer
-from stapes.store.port import Audited, SessionCreated
+from stapes.store.records import Audited, SessionCreated
 from stapes.tokens.limits import Limits, parse_limits
 from stapes.tokens.minting import claims, mint
 from stapes.tokens.revocations import date_of_issue

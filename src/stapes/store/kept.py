@@ -21,18 +21,22 @@ from stapes.identity.model import (
     User,
 )
 from stapes.store.port import (
-    RESUMABLE_ENDS,
-    Audited,
     Contest,
-    FinalHeard,
-    IdentityRemoved,
     Place,
-    Record,
-    Revoked,
-    SessionCreated,
     SessionFilter,
     SessionState,
     SessionSummary,
+    StreamSummary,
+    Versions,
+)
+from stapes.store.records import (
+    RESUMABLE_ENDS,
+    Audited,
+    FinalHeard,
+    IdentityRemoved,
+    Record,
+    Revoked,
+    SessionCreated,
     SigningKeyAdded,
     SigningKeyRetired,
     StreamClosed,
@@ -40,8 +44,6 @@ from stapes.store.port import (
     StreamMetered,
     StreamOpened,
     StreamResumable,
-    StreamSummary,
-    Versions,
 )
 from stapes.tokens.revocations import first_uncovered
 

@@ -21,21 +21,23 @@ from stapes.store.kept import (
 )
 from stapes.store.port import (
     Contest,
-    FinalHeard,
     Place,
-    Record,
-    SessionCreated,
     SessionFilter,
     SessionSummary,
+    StreamSummary,
+    Use,
+    Versions,
+)
+from stapes.store.records import (
+    FinalHeard,
+    Record,
+    SessionCreated,
     SigningKeyAdded,
     StreamClosed,
     StreamKey,
     StreamMetered,
     StreamOpened,
     StreamResumable,
-    StreamSummary,
-    Use,
-    Versions,
 )
 from stapes.tokens.revocations import LONGEST_TOKEN, Revocations
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, select, update
 
 from stapes.store import tables
-from stapes.store.port import StreamKey
+from stapes.store.records import StreamKey
 
 
 def only_kept(

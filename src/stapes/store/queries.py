@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 
 from stapes.store import tables
-from stapes.store.port import Contest, Place, SessionCreated, SessionFilter
+from stapes.store.port import Contest, Place, SessionFilter
+from stapes.store.records import SessionCreated
 
 
 def all_of(kind: type[Any], table: FromClause) -> Select[Any]:

@@ -46,19 +46,21 @@ from stapes.store.faults import told_as_store_errors
 from stapes.store.points import ended_points, forget_in_points
 from stapes.store.port import (
     Contest,
-    FinalHeard,
     Place,
-    Record,
-    SessionCreated,
     SessionFilter,
     SessionSummary,
+    StreamSummary,
+    Use,
+    Versions,
+)
+from stapes.store.records import (
+    FinalHeard,
+    Record,
+    SessionCreated,
     SigningKeyAdded,
     StreamKey,
     StreamOpened,
     StreamResumable,
-    StreamSummary,
-    Use,
-    Versions,
 )
 from stapes.store.schema import migrate
 from stapes.store.writing import (

@@ -18,7 +18,8 @@ from threading import Condition, Thread
 import structlog
 
 from stapes.errors import RecordRefusedError, StoreError
-from stapes.store.port import Record, Store
+from stapes.store.port import Store
+from stapes.store.records import Record
 
 GATHERING_S = 0.05
 """How long a record waits for company. With the write itself it is on disk within 100 ms."""

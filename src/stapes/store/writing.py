@@ -39,7 +39,7 @@ from stapes.identity.model import (
 from stapes.store import tables
 from stapes.store.inserting import insert_rows
 from stapes.store.points import only_kept
-from stapes.store.port import (
+from stapes.store.records import (
     RESUMABLE_ENDS,
     Audited,
     FinalHeard,

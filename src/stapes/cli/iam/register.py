@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from stapes.identity.change import Change
     from stapes.identity.model import Directory
     from stapes.server.home import Home
-    from stapes.store.port import Record, Store
+    from stapes.store.port import Store
+    from stapes.store.records import Record
 
 TenancyName = Annotated[
     str | None,
@@ -85,7 +86,7 @@ def make_change(
 
 def to_records(change: Change, actor: str, now: datetime) -> list[Record]:
     """What a store is to write for a change, in one transaction."""
-    from stapes.store.port import Audited, IdentityRemoved, Revoked
+    from stapes.store.records import Audited, IdentityRemoved, Revoked
 
     records: list[Record] = [*change.written, *map(IdentityRemoved, change.removed)]
     if change.revoked_user_id is not None:
