@@ -1,7 +1,8 @@
 """The store in a SQL database, by SQLAlchemy Core: SQLite or PostgreSQL.
 
-What is asked is in `stapes.store.queries`, how records become rows in `stapes.store.writing`, what
-is special about a database in `stapes.store.sqlite` and `stapes.store.postgres`.
+What is asked is in `stapes.store.queries`, how records become rows in `stapes.store.writing`, how
+they go in `stapes.store.forgetting`, what is special about a database in `stapes.store.sqlite` and
+`stapes.store.postgres`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
     Row,
@@ -26,7 +26,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    tuple_,
 )
 
 from stapes.accounts.audit import AuditRow
@@ -43,7 +42,7 @@ from stapes.identity.model import (
 )
 from stapes.store import postgres, queries, sqlite, tables
 from stapes.store.faults import told_as_store_errors
-from stapes.store.points import ended_points, forget_in_points
+from stapes.store.forgetting import PAGE, forget_finals, forget_points, forget_sessions
 from stapes.store.port import (
     Contest,
     Place,
@@ -73,7 +72,6 @@ from stapes.store.writing import (
 )
 from stapes.tokens.revocations import LONGEST_TOKEN, Revocations
 
-PAGE = 500
 SERVERS_KEPT = timedelta(minutes=5)
 """How long it is known that a server lived: what it minted still counts."""
 
@@ -278,69 +276,35 @@ class SqlStore:
 
     def forget_finals(self, session_id: str) -> int:
         """See `stapes.store.port.Store.forget_finals`."""
-        count = self._forget_finals(tables.finals.c.session_id == session_id)
-        self._forget_points(tables.streams.c.session_id == session_id)
+        count = self._page_by_page(forget_finals, tables.finals.c.session_id == session_id)
+        self._page_by_page(forget_points, tables.streams.c.session_id == session_id)
         return count
 
     def forget_finals_before(self, moment: datetime) -> int:
         """See `stapes.store.port.Store.forget_finals_before`."""
-        count = self._forget_finals(tables.finals.c.heard_at < moment)
+        count = self._page_by_page(forget_finals, tables.finals.c.heard_at < moment)
         self.forget_points_before(moment)
         return count
 
     def forget_points_before(self, moment: datetime) -> int:
         """See `stapes.store.port.Store.forget_points_before`."""
-        return self._forget_points(tables.streams.c.closed_at < moment)
-
-    def _forget_finals(self, meant: ColumnElement[bool]) -> int:
-        finals = tables.finals
-        page = select(*finals.primary_key).where(meant).limit(PAGE)
-
-        def forget(connection: Connection) -> int:
-            keys = [tuple(row) for row in connection.execute(page)]
-            connection.execute(delete(finals).where(tuple_(*finals.primary_key).in_(keys)))
-            forget_in_points(connection, {(session_id, stream) for session_id, stream, _ in keys})
-            return len(keys)
-
-        return self._page_by_page(forget)
-
-    def _forget_points(self, meant: ColumnElement[bool]) -> int:
-        """Delete the resume points of such streams as have ended."""
-        points, page = tables.resume_points, ended_points(meant).limit(PAGE)
-        this = tuple_(*points.primary_key)
-        return self._page_by_page(
-            lambda connection: connection.execute(delete(points).where(this.in_(page))).rowcount
-        )
+        return self._page_by_page(forget_points, tables.streams.c.closed_at < moment)
 
     def forget_sessions_before(self, moment: datetime) -> int:
         """See `stapes.store.port.Store.forget_sessions_before`."""
-        old = queries.forgettable_sessions(moment).limit(PAGE)
-
-        def forget(connection: Connection) -> int:
-            page = connection.execute(old).scalars().all()
-            for table in (
-                tables.contests,
-                tables.resume_points,
-                tables.finals,
-                tables.streams,
-                tables.sessions,
-            ):
-                connection.execute(delete(table).where(table.c.session_id.in_(page)))
-            return len(page)
-
-        count = self._page_by_page(forget)
+        count = self._page_by_page(forget_sessions, moment)
         revocations = tables.revocations
         with self._writing() as connection:
             covers_none = revocations.c.revoked_at < moment - LONGEST_TOKEN
             connection.execute(delete(revocations).where(covers_none))
         return count
 
-    def _page_by_page(self, forget: Callable[[Connection], int]) -> int:
+    def _page_by_page(self, forget: Callable[[Connection, T], int], meant: T) -> int:
         """Forget in many short transactions, between which others can write."""
         total = 0
         while True:
             with self._writing() as connection:
-                count = forget(connection)
+                count = forget(connection, meant)
             total += count
             if count < PAGE:
                 break

@@ -37,8 +37,8 @@ from stapes.identity.model import (
     User,
 )
 from stapes.store import tables
+from stapes.store.forgetting import only_kept
 from stapes.store.inserting import insert_rows
-from stapes.store.points import only_kept
 from stapes.store.records import (
     RESUMABLE_ENDS,
     Audited,
