@@ -1,10 +1,12 @@
 """Whether sessions that are cut hear every word once, at its time: 1,000 of 1,000.
 
-``scripts/bench resume [--sessions N] [--pocketsphinx N] [--kinds LIST] [--seed N] [--json]``. Two
-servers on one database. Each session plays a bundled sample, faster than real time, and is cut one
-to five times at random bytes: its socket is reset, its worker or its server is killed with SIGKILL
-(and started again at the same port), or its server drains and it moves to the other one. Its finals
-have to equal those of a session that nothing happens to, word for word and time for time.
+``scripts/bench resume [--sessions N] [--pocketsphinx N] [--manifest FILE] [--clips N] [--kinds
+LIST] [--seed N] [--json]``. Two servers on one database. Each session plays a bundled sample, or a
+clip of the manifest, of which ``--clips N`` takes at most N of each set, faster than real time, and
+is cut one to five times at random bytes: its socket is reset, its worker or its server is killed
+with SIGKILL (and started again at the same port), or its server drains and it moves to the other
+one. Its finals have to equal those of a session that nothing happens to, word for word and time for
+time.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -25,12 +28,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 import stapes
+from bench.both_ways import chosen_clips
 from bench.harness import Bar, Report
 from bench.instances import Instance, instances
 from stapes.client.profile import Profile
 from stapes.client.results import Final
 from stapes.errors import ServerRefusedError, ServerUnreachableError, StapesError
-from stapes.measuring.clips import bundled
 from tests.faults.proxy import Fault, proxy
 
 KINDS = ("cut", "worker", "crash", "drain")
@@ -81,7 +84,7 @@ class Round:
         """Hear every sample with nothing happening, twice: it has to be the same."""
         for clip in range(len(self.clips)):
             plans = [Plan(0, clip, first, ()) for first in range(len(self.servers))]
-            heard = [await self.hear(plan, Found()) for plan in plans]
+            heard = await asyncio.gather(*(self.hear(plan, Found()) for plan in plans))
             assert heard[0], "nothing was heard"
             assert heard[0] == heard[1], "two uninterrupted sessions differ"
             self.expected.append(heard[0])
@@ -164,23 +167,27 @@ def run(arguments: Sequence[str]) -> Report:
     parser = argparse.ArgumentParser("scripts/bench resume", description=__doc__)
     parser.add_argument("--sessions", type=int, default=1000, help="sessions in all")
     parser.add_argument("--pocketsphinx", type=int, default=100, help="of them, with PocketSphinx")
+    parser.add_argument("--manifest", type=Path, help="clips with their texts, JSON lines")
+    parser.add_argument("--clips", type=int, help="at most this many clips of each set")
     parser.add_argument("--kinds", default=",".join(KINDS), help="faults, separated by commas")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
     asked = parser.parse_args(arguments)
     kinds = asked.kinds.split(",")
     if unknown := set(kinds) - set(KINDS):
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are: {', '.join(KINDS)}")
+    clips = [clip.pcm().tobytes() for clip in chosen_clips(asked)]
     counts = {"scripted": asked.sessions - asked.pocketsphinx, "pocketsphinx": asked.pocketsphinx}
     found = {
-        engine: asyncio.run(_hear_all(engine, count, kinds, Random(asked.seed)))
+        engine: asyncio.run(_hear_all(engine, count, clips, kinds, Random(asked.seed)))
         for engine, count in counts.items()
         if count > 0
     }
     return _report(asked.sessions, kinds, found)
 
 
-async def _hear_all(engine: str, count: int, kinds: list[str], random: Random) -> Found:
-    clips = [clip.pcm().tobytes() for clip in bundled()]
+async def _hear_all(
+    engine: str, count: int, clips: list[bytes], kinds: list[str], random: Random
+) -> Found:
     found = Found()
     with instances(2, {**SETTINGS, "STAPES_ENGINE": engine}) as (servers, profile):
         playing = Round(servers, profile, clips, SPEED[engine])
