@@ -1,10 +1,10 @@
 """Whether a server stays as it is under load and faults: its memory, and how late finals come.
 
-``scripts/bench soak [--minutes N] [--streams N] [--engine NAME] [--seed N] [--json]``. First it is
-measured how many streams the machine serves, as ``stapes bench capacity`` does it; 80 % of them
-then play the bundled samples of one sentence as spoken, one session after another, and every 10 s
-something happens: a connection is reset or stalls, a worker is killed, or a connection comes in
-small pieces. Every session has to hear the words of an undisturbed one.
+``scripts/bench soak [--minutes N] [--streams N] [--engine NAME] [--model FOLDER] [--seed N]
+[--json]``. First it is measured how many streams the machine serves, as ``stapes bench capacity``
+does it; 80 % of them then play the bundled samples of one sentence as spoken, one session after
+another, and every 10 s something happens: a connection is reset or stalls, a worker is killed, or a
+connection comes in small pieces. Every session has to hear the words of an undisturbed one.
 
 The clock begins when every stream has. Memory is that of the first minute behind the first tenth of
 the time against that of the last minute, each the median of what was seen: the server's own, and
@@ -44,9 +44,12 @@ def run(arguments: Sequence[str]) -> Report:
     parser.add_argument("--minutes", type=float, default=30, help="how long")
     parser.add_argument("--streams", type=int, help="default: 80 %% of what is measured before")
     parser.add_argument("--engine", default="pocketsphinx", help="name of an engine")
+    parser.add_argument("--model", help="folder of the engine's model")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
     asked = parser.parse_args(arguments)
     settings = {"STAPES_ENGINE": asked.engine, "STAPES_STREAMS": UNREACHABLE_STREAMS}
+    if asked.model:
+        settings["STAPES_MODEL"] = asked.model
     with instances(1, settings) as (servers, profile):
         return asyncio.run(_run(servers[0], profile, asked))
 
