@@ -29,8 +29,6 @@ from stapes.engines.model_folder import RECORD
 from stapes.errors import ModelError
 from stapes.models.catalogue import Catalogue, Model, parse_model
 
-"""What was pulled; the engine reads here, too, what model it is."""
-
 CHUNK_BYTES = 1024 * 1024
 
 
