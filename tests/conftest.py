@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ UNLIMITED = dict.fromkeys(
     ),
     0,
 )
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so would all they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 120
 
