@@ -9,18 +9,24 @@ from typing import Any
 
 import pytest
 
-from stapes.protocol.events import (
+from stapes.protocol.effects import (
     AskPeer,
+    Close,
+    Effect,
+    Finish,
+    FlushRecogniser,
+    SaveFinal,
+    SavePoint,
+    Send,
+    TakeRecogniser,
+)
+from stapes.protocol.events import (
     AudioArrived,
     AudioHeard,
     Authenticated,
     Checkpoint,
-    Close,
     DrainRequested,
-    Effect,
     Event,
-    Finish,
-    FlushRecogniser,
     Moved,
     PartialArrived,
     Past,
@@ -28,10 +34,6 @@ from stapes.protocol.events import (
     PeerClosed,
     RecogniserTaken,
     Resumed,
-    SaveFinal,
-    SavePoint,
-    Send,
-    TakeRecogniser,
     TextArrived,
     TimeElapsed,
     UtteranceArrived,

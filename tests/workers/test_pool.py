@@ -20,12 +20,7 @@ from stapes.errors import (
     EngineError,
     ServiceUnavailableError,
 )
-from stapes.protocol.events import (
-    AudioHeard,
-    Event,
-    PartialArrived,
-    UtteranceArrived,
-)
+from stapes.protocol.events import AudioHeard, Event, PartialArrived, UtteranceArrived
 from stapes.workers.cores import cores
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import Ear

@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stapes.protocol import results
-from stapes.protocol.events import (
-    Checkpoint,
-    Effect,
-    Numbered,
-    PartialArrived,
-    SaveFinal,
-    SavePoint,
-    Send,
-    UtteranceArrived,
-)
+from stapes.protocol.effects import Effect, SaveFinal, SavePoint, Send
+from stapes.protocol.events import Checkpoint, Numbered, PartialArrived, UtteranceArrived
 from stapes.protocol.extension import Finalized, NumberedResult, ResumableConnect
 from stapes.protocol.intake import set_reading
 from stapes.protocol.messages import AckAudio, AckDetails, Connect, Result, Transcription

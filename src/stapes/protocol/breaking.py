@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from stapes.errors import GoingAwayError
 from stapes.protocol.answering import again, connected, finalized, numbered
+from stapes.protocol.effects import Effect, Send
 from stapes.protocol.ending import drain, move
-from stapes.protocol.events import DrainRequested, Effect, Moved, PeerClosed, Resumed, Send
+from stapes.protocol.events import DrainRequested, Moved, PeerClosed, Resumed
 from stapes.protocol.extension import GoAway
 from stapes.protocol.intake import pause, set_reading
 from stapes.protocol.state import Session, Step

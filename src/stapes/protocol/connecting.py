@@ -11,18 +11,15 @@ from stapes.errors import (
     PayloadTooLargeError,
 )
 from stapes.protocol.answering import again, connected
+from stapes.protocol.effects import Authenticate, Effect, Send, TakeRecogniser
 from stapes.protocol.ending import refuse
 from stapes.protocol.events import (
     AudioArrived,
-    Authenticate,
     Authenticated,
     AuthenticationRefused,
-    Effect,
     Past,
     RecogniserRefused,
     RecogniserTaken,
-    Send,
-    TakeRecogniser,
     TextArrived,
     TimeElapsed,
     TokenOffered,

@@ -6,15 +6,11 @@ from dataclasses import replace
 
 from stapes.errors import ApiError, TokenRevokedError
 from stapes.protocol.answering import send_final
+from stapes.protocol.effects import Close, Effect, Ending, Finish, Send
 from stapes.protocol.events import (
-    Close,
-    Effect,
-    Ending,
-    Finish,
     Moved,
     PeerClosed,
     RecogniserFailed,
-    Send,
     StopRequested,
     TimeElapsed,
     UtteranceArrived,

@@ -1,24 +1,20 @@
-"""What can happen to a session, and what it then wants done.
+"""What can happen to a session.
 
 Events are named in the past tense and come from the socket, the clock, the authenticator, the
-recogniser or the server; effects are imperatives that the pump performs in order.
+recogniser or the server. What a session then wants done is in `stapes.protocol.effects`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from stapes.errors import ApiError
 from stapes.protocol.heard import PartialHeard, UtteranceHeard
-from stapes.protocol.params import Params
 
 if TYPE_CHECKING:  # workers know events and no messages, whose models take a while to load
-    from stapes.protocol.extension import Extended
-    from stapes.protocol.messages import Authentication, Outgoing, Transcription
-
-# Events
+    from stapes.protocol.messages import Transcription
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,120 +208,4 @@ Event = (
     | AudioHeard
     | TimeElapsed
     | StopRequested
-)
-
-# Effects
-
-Ending = Literal["peer", "limit", "idle", "refused", "failed", "stopped", "revoked", "moved"]
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a message to the peer."""
-
-    message: Outgoing | Extended
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the socket with a code of RFC 6455 section 7.4."""
-
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticate:
-    """Verify the message; answer with `Authenticated` or `AuthenticationRefused`."""
-
-    message: Authentication | TokenOffered
-
-
-@dataclass(frozen=True, slots=True)
-class TakeRecogniser:
-    """Get a recogniser; answer with `RecogniserTaken` or `RecogniserRefused`.
-
-    With a ``checkpoint`` it goes on from there.
-    """
-
-    params: Params
-    checkpoint: Checkpoint | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FeedRecogniser:
-    """Give audio to the recogniser, in the session's encoding."""
-
-    audio: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class FlushRecogniser:
-    """End the utterance now; the recogniser answers with one `UtteranceArrived`."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskPeer:
-    """Ask whether more is on its way; answer with `PeerAnswered` behind what had been sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class PauseReading:
-    """Read no more from the socket: TCP then slows the peer down."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeReading:
-    """Read from the socket again."""
-
-
-@dataclass(frozen=True, slots=True)
-class SaveFinal:
-    """Keep a final transcription; ``number`` counts from 1 within the stream.
-
-    With a ``checkpoint``, also what is needed to continue the stream behind it: the last finals
-    and how much speech there was.
-    """
-
-    number: int
-    transcription: Transcription
-    checkpoint: Checkpoint | None = None
-    finals: tuple[Numbered, ...] = ()
-    speech_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SavePoint:
-    """Keep what is needed to continue the stream behind a silence: as in `SaveFinal`.
-
-    ``number`` is that of the last final; 0: there was none.
-    """
-
-    number: int
-    checkpoint: Checkpoint
-    finals: tuple[Numbered, ...]
-    speech_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Let go of everything and account for the session; always the last effect."""
-
-    ending: Ending
-    audio_ms: int
-    speech_ms: int
-
-
-Effect = (
-    Send
-    | Close
-    | Authenticate
-    | TakeRecogniser
-    | FeedRecogniser
-    | FlushRecogniser
-    | AskPeer
-    | PauseReading
-    | ResumeReading
-    | SaveFinal
-    | SavePoint
-    | Finish
 )

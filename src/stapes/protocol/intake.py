@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stapes.protocol.events import (
-    AudioArrived,
-    FlushRecogniser,
-    PauseReading,
-    ResumeReading,
-    TextArrived,
-)
+from stapes.protocol.effects import FlushRecogniser, PauseReading, ResumeReading
+from stapes.protocol.events import AudioArrived, TextArrived
 from stapes.protocol.state import Session, Step
 
 MOST_OPEN_FLUSHES = 32

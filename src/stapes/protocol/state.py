@@ -10,7 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from stapes.errors import ApiError
-from stapes.protocol.events import AudioArrived, Effect, Ending, Numbered, TextArrived
+from stapes.protocol.effects import Effect, Ending
+from stapes.protocol.events import AudioArrived, Numbered, TextArrived
 from stapes.protocol.heard import PartialHeard
 from stapes.protocol.params import Params
 

@@ -6,18 +6,9 @@ from dataclasses import replace
 
 from stapes.errors import PayloadTooLargeError, SessionIdleError, SessionLimitError
 from stapes.protocol.answering import ack, save_point, send_partial
+from stapes.protocol.effects import AskPeer, Effect, FeedRecogniser, Send
 from stapes.protocol.ending import drain
-from stapes.protocol.events import (
-    AskPeer,
-    AudioArrived,
-    AudioHeard,
-    Effect,
-    FeedRecogniser,
-    PeerAnswered,
-    Send,
-    TextArrived,
-    TimeElapsed,
-)
+from stapes.protocol.events import AudioArrived, AudioHeard, PeerAnswered, TextArrived, TimeElapsed
 from stapes.protocol.extension import LimitWarning
 from stapes.protocol.intake import flush, is_too_long, set_reading
 from stapes.protocol.messages import is_final_requested

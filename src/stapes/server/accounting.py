@@ -15,7 +15,8 @@ import structlog
 from stapes.audio.encodings import ENCODINGS
 from stapes.engines.port import HearingParams
 from stapes.errors import ServiceUnavailableError, StoreError, TokenUsedError
-from stapes.protocol.events import Checkpoint, Ending, Numbered, SaveFinal, SavePoint
+from stapes.protocol.effects import Ending, SaveFinal, SavePoint
+from stapes.protocol.events import Checkpoint, Numbered
 from stapes.protocol.messages import Transcription
 from stapes.protocol.params import Params
 from stapes.protocol.results import attached

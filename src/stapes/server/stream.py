@@ -26,28 +26,30 @@ from stapes.errors import (
     StapesError,
 )
 from stapes.protocol import session as machine
-from stapes.protocol.events import (
+from stapes.protocol.effects import (
     AskPeer,
-    AudioArrived,
     Authenticate,
-    Checkpoint,
     Close,
     Effect,
-    Event,
     FeedRecogniser,
     Finish,
     FlushRecogniser,
     PauseReading,
-    PeerClosed,
-    RecogniserRefused,
-    RecogniserTaken,
-    Resumed,
     ResumeReading,
     SaveFinal,
     SavePoint,
     Send,
-    StopRequested,
     TakeRecogniser,
+)
+from stapes.protocol.events import (
+    AudioArrived,
+    Checkpoint,
+    Event,
+    PeerClosed,
+    RecogniserRefused,
+    RecogniserTaken,
+    Resumed,
+    StopRequested,
     TextArrived,
     TimeElapsed,
 )

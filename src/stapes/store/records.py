@@ -116,7 +116,7 @@ class StreamResumable:
 
 @dataclass(frozen=True, slots=True)
 class StreamClosed:
-    """A stream ended. ``reason`` is one word of `stapes.protocol.events.Ending`, or ``lost``.
+    """A stream ended. ``reason`` is one word of `stapes.protocol.effects.Ending`, or ``lost``.
 
     A stream that was continued ends more than once; the last end counts.
     """
