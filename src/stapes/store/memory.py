@@ -11,14 +11,7 @@ from typing import Any
 
 from stapes.accounts.audit import AuditRow
 from stapes.identity.model import Directory
-from stapes.store.kept import (
-    Kept,
-    has_ended_before,
-    is_behind,
-    is_chosen,
-    session_summary,
-    summary,
-)
+from stapes.store.kept import Kept
 from stapes.store.port import (
     Contest,
     Place,
@@ -39,6 +32,7 @@ from stapes.store.records import (
     StreamOpened,
     StreamResumable,
 )
+from stapes.store.summaries import is_behind, is_chosen, session_summary, stream_summary
 from stapes.tokens.revocations import LONGEST_TOKEN, Revocations
 
 
@@ -194,7 +188,7 @@ class MemoryStore:
         opened = [it for it in kept.opened.values() if session_id in {None, it.session_id}]
         opened.sort(key=lambda it: (it.session_id, -it.stream))
         opened.sort(key=lambda it: it.opened_at, reverse=True)
-        return [summary(kept, stream) for stream in opened[:limit]]
+        return [stream_summary(kept, stream) for stream in opened[:limit]]
 
     def closed_streams(self, since: datetime, until: datetime) -> Iterator[StreamSummary]:
         """See `stapes.store.port.Store.closed_streams`."""
@@ -202,7 +196,7 @@ class MemoryStore:
         ended = [it for it in kept.closed.values() if since <= it.closed_at < until]
         ended.sort(key=lambda it: (it.closed_at, it.session_id, it.stream))
         for it in ended:
-            yield summary(kept, kept.opened[it.session_id, it.stream])
+            yield stream_summary(kept, kept.opened[it.session_id, it.stream])
 
     def sessions(
         self, chosen: SessionFilter, now: datetime, *, limit: int, after: Place | None = None
@@ -262,7 +256,7 @@ class MemoryStore:
             gone = {
                 it.session_id
                 for it in kept.sessions.values()
-                if it.expires_at < moment and has_ended_before(kept, it.session_id, moment)
+                if it.expires_at < moment and kept.has_ended_before(it.session_id, moment)
             }
             kept.forget_sessions(gone)
             return len(gone)

@@ -1,32 +1,21 @@
 """The store in a SQL database, by SQLAlchemy Core: SQLite or PostgreSQL.
 
 What is asked is in `stapes.store.queries`, how records become rows in `stapes.store.writing`, how
-they go in `stapes.store.forgetting`, what is special about a database in `stapes.store.sqlite` and
-`stapes.store.postgres`.
+they go in `stapes.store.forgetting`, which server has a stream in `stapes.store.claiming`, what is
+special about a database in `stapes.store.sqlite` and `stapes.store.postgres`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Row,
-    RowMapping,
-    Select,
-    delete,
-    func,
-    insert,
-    select,
-)
+from sqlalchemy import Connection, Engine, RowMapping, Select, delete, insert, select
 
 from stapes.accounts.audit import AuditRow
 from stapes.errors import StoreError
@@ -40,7 +29,7 @@ from stapes.identity.model import (
     Tenancy,
     User,
 )
-from stapes.store import postgres, queries, sqlite, tables
+from stapes.store import claiming, postgres, queries, sqlite, tables
 from stapes.store.faults import told_as_store_errors
 from stapes.store.forgetting import PAGE, forget_finals, forget_points, forget_sessions
 from stapes.store.port import (
@@ -62,14 +51,7 @@ from stapes.store.records import (
     StreamResumable,
 )
 from stapes.store.schema import migrate
-from stapes.store.writing import (
-    IDENTITIES,
-    change_stream,
-    insert_new,
-    to_row,
-    upsert,
-    write_records,
-)
+from stapes.store.writing import IDENTITIES, change_stream, to_row, upsert, write_records
 from stapes.tokens.revocations import LONGEST_TOKEN, Revocations
 
 SERVERS_KEPT = timedelta(minutes=5)
@@ -141,21 +123,8 @@ class SqlStore:
         self, opened: StreamOpened, *, only_first: bool = False, won: Contest | None = None
     ) -> int | Contest | None:
         """See `stapes.store.port.Store.claim_stream`."""
-        newest = queries.newest_stream(opened.session_id)
         with self._writing() as connection:
-            while True:
-                last = connection.execute(newest).first()
-                if only_first and last is not None:
-                    return None
-                if last is not None:
-                    held = _held(opened.session_id, last, opened.server_id, won)
-                    if held is not None:
-                        return held
-                    _end_contests(connection, opened.session_id)
-                number = last.stream + 1 if last is not None else 1
-                row = to_row(replace(opened, stream=number))
-                if insert_new(connection, tables.streams, row):
-                    return number
+            return claiming.claim(connection, opened, only_first=only_first, won=won)
 
     def continue_stream(
         self,
@@ -167,40 +136,14 @@ class SqlStore:
     ) -> tuple[StreamOpened, StreamResumable] | Contest | None:
         """See `stapes.store.port.Store.continue_stream`."""
         with self._writing() as connection:
-            found = connection.execute(queries.resumable(session_id, ended_since)).first()
-            if found is None:
-                return None
-            held = _held(session_id, found, server_id, won, resumes=True)
-            if held is not None:
-                return held
-            _end_contests(connection, session_id)
-            row = found._mapping
-            opened = StreamOpened(**{name: row[name] for name in StreamOpened.__slots__})
-            point = StreamResumable(
-                **{name: row[f"point_{name}"] for name in StreamResumable.__slots__}
-            )
-            changes = {"server_id": server_id, "closed_at": None, "reason": None}
-            change_stream(connection, session_id, opened.stream, **changes)
-        return replace(opened, server_id=server_id), point
+            return claiming.take_over(connection, session_id, server_id, ended_since, won)
 
     def taken_streams(self, server_id: str, streams: Collection[StreamKey]) -> list[StreamKey]:
         """See `stapes.store.port.Store.taken_streams`."""
         if not streams:
             return []
-        table = tables.streams
-        query = (
-            select(table.c.session_id, func.max(table.c.stream).label("newest"))
-            .where(
-                table.c.session_id.in_(sorted({session_id for session_id, _ in streams})),
-                table.c.server_id != server_id,
-            )
-            .group_by(table.c.session_id)
-        )
         with self._reading() as connection:
-            newest = {row.session_id: row.newest for row in connection.execute(query)}
-        return [
-            (session, stream) for session, stream in streams if newest.get(session, 0) >= stream
-        ]
+            return claiming.taken(connection, server_id, streams)
 
     def contest(self, contest: Contest) -> None:
         """See `stapes.store.port.Store.contest`."""
@@ -214,26 +157,17 @@ class SqlStore:
     def refuse_contest(self, contest: Contest) -> None:
         """See `stapes.store.port.Store.refuse_contest`."""
         with self._writing() as connection:
-            _end_contests(connection, contest.session_id)
+            claiming.end_contest(connection, contest.session_id)
 
     def contest_result(self, contest: Contest) -> bool | None:
         """See `stapes.store.port.Store.contest_result`."""
-        contests = tables.contests
-        asked = select(contests.c.stream).where(contests.c.session_id == contest.session_id)
         with self._reading() as connection:
-            last = connection.execute(queries.newest_stream(contest.session_id)).first()
-            is_asked = connection.execute(asked).first() is not None
-        contested = (contest.stream, contest.server_id, None)
-        if last is None or (last.stream, last.server_id, last.closed_at) != contested:
-            return True
-        return None if is_asked else False
+            return claiming.contest_result(connection, contest)
 
     def withdraw_stream(self, session_id: str, stream: int) -> None:
         """See `stapes.store.port.Store.withdraw_stream`."""
         with self._writing() as connection:
-            for table in (tables.resume_points, tables.streams):
-                this = (table.c.session_id == session_id, table.c.stream == stream)
-                connection.execute(delete(table).where(*this))
+            claiming.withdraw(connection, session_id, stream)
 
     def streams(self, *, limit: int = 50, session_id: str | None = None) -> list[StreamSummary]:
         """See `stapes.store.port.Store.streams`."""
@@ -409,20 +343,6 @@ def _open_file(path: Path) -> tuple[Engine, Engine]:
 
 def _all(connection: Connection, kind: type[T]) -> list[T]:
     return [kind(**row) for row in connection.execute(select(IDENTITIES[kind])).mappings()]
-
-
-def _held(
-    session_id: str, newest: Row[Any], server_id: str, won: Contest | None, *, resumes: bool = False
-) -> Contest | None:
-    """The newest stream of a session, when it is open on another server and was not won there."""
-    held = Contest(session_id, newest.stream, newest.server_id, resumes)
-    is_held = newest.closed_at is None and newest.server_id != server_id
-    return held if is_held and held != won else None
-
-
-def _end_contests(connection: Connection, session_id: str) -> None:
-    contests = tables.contests
-    connection.execute(delete(contests).where(contests.c.session_id == session_id))
 
 
 def _summary(row: RowMapping) -> StreamSummary:
