@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
+
+Change = Callable[..., Path]
+"""Makes a folder of `DIGITS` in which some words of the record are others: of pairs (old, new)."""
 
 DIGITS = Path(__file__).parents[1] / "fixtures" / "digits"
 """Spoken digits at 8 kHz; its card says how it was made."""

@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from stapes.engines.model_folder import RECORD, read_model_folder
+from stapes.engines.model_folder import RECORD
 from stapes.engines.port import BatchEngine, HearingParams, Pcm
-from stapes.engines.sherpa import KINDS, SherpaEngine, _probabilities, _times_ms, find_kind
+from stapes.engines.sherpa import SherpaEngine, _probabilities, _times_ms
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
-from tests.engines.models import DIGITS, TONES, piece
-
-Change = Callable[..., Path]
+from tests.engines.models import DIGITS, TONES, Change, piece
 
 
 @pytest.fixture(scope="module")
 def digits() -> SherpaEngine:
     """The model of the tests, loaded once."""
     return SherpaEngine(DIGITS)
-
-
-@pytest.fixture
-def changed(tmp_path: Path) -> Change:
-    """The folder of the model with other words in its record."""
-
-    def change(*pairs: tuple[str, str]) -> Path:
-        folder = Path(shutil.copytree(DIGITS, tmp_path / "model"))
-        card = (folder / RECORD).read_text(encoding="utf-8")
-        for old, new in pairs:
-            assert old in card
-            card = card.replace(old, new)
-        (folder / RECORD).write_text(card, encoding="utf-8")
-        return folder
-
-    return change
 
 
 def test_capabilities(digits: SherpaEngine) -> None:
@@ -72,52 +53,6 @@ def test_a_stream_knows_nothing_of_the_segment_before(digits: SherpaEngine) -> N
     first = recogniser.drain()
     recogniser.accept(noise)
     assert recogniser.drain() == first
-
-
-@pytest.mark.parametrize(
-    ("pair", "named"),
-    [
-        (("[sherpa]", '[sherpa]\nkind = "tea"'), "no kind of model 'tea'.*t-one-ctc"),
-        (("[sherpa]", '[sherpa]\nkind = "transducer"'), r"no file encoder\*"),
-        (("[sherpa]", '[sherpa]\nkind = "paraformer"'), r"no file encoder\*"),
-        (('"model.onnx"', '"tokens.txt"'), r"no file \*\.onnx"),
-    ],
-)
-def test_a_model_that_cannot_be_loaded(changed: Change, pair: tuple[str, str], named: str) -> None:
-    """Is an error that says why."""
-    with pytest.raises(EngineError, match=named):
-        SherpaEngine(changed(pair))
-
-
-def test_a_model_that_is_none(changed: Change) -> None:
-    """Is an error too."""
-    folder = changed()
-    (folder / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(EngineError, match="could not be loaded"):
-        SherpaEngine(folder)
-
-
-@pytest.mark.parametrize(
-    ("files", "kind"),
-    [
-        (("encoder-1.onnx", "decoder-1.onnx", "joiner-1.int8.onnx"), "transducer"),
-        (("encoder.int8.onnx", "decoder.int8.onnx"), "paraformer"),
-    ],
-)
-def test_the_kind_by_the_files(changed: Change, files: tuple[str, ...], kind: str) -> None:
-    """A joiner makes a transducer; an encoder without one is a Paraformer's."""
-    named = "\n".join(f'[[files]]\npath = "{file}"' for file in files)
-    folder = changed(('[[files]]\npath = "model.onnx"', named))
-    for file in files:
-        (folder / file).touch()
-    assert find_kind(read_model_folder(folder)) == kind
-
-
-def test_the_kinds() -> None:
-    """Each is loaded by something that sherpa-onnx has."""
-    from sherpa_onnx import OnlineRecognizer
-
-    assert all(hasattr(OnlineRecognizer, loader) for loader, _ in KINDS.values())
 
 
 def test_capital_models_do_not_shout(changed: Change) -> None:

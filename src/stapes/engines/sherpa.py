@@ -1,15 +1,9 @@
 """Streaming models of sherpa-onnx behind the engine port, many streams in one batch.
 
-The files of a model's folder (`stapes.engines.model_folder`) tell what it is:
-
-* a transducer (Zipformer and others): ``encoder*.onnx``, ``decoder*.onnx``, ``joiner*.onnx``; with
-  ``bpe.vocab`` or ``bpe.model`` (or the option ``modeling_unit = "cjkchar"``) it takes phrases
-* Paraformer: ``encoder*.onnx``, ``decoder*.onnx``
-* one ``*.onnx``: a CTC model, of Zipformer2, NeMo or T-one by the fields of its metadata
-
-and ``tokens.txt`` in each. Options, in the record's table ``[sherpa]``, all of which may be left
-out: ``kind`` (one of `KINDS`, where the files do not tell), ``delay_ms`` (how far the times of its
-tokens lie behind the sound), ``real_time_factor`` and ``modeling_unit``.
+Which models and how they are loaded is in `stapes.engines.sherpa_model`. Options, in the table
+``[sherpa]`` of a model's record, all of which may be left out: ``kind`` and ``modeling_unit`` (see
+there), ``delay_ms`` (how far the times of its tokens lie behind the sound) and
+``real_time_factor``.
 
 The native code lets go of the interpreter lock and runs on the calling thread alone, so a model
 that was loaded before a ``fork()`` works in the child. A speech segment is a stream of its own.
@@ -18,18 +12,16 @@ that was loaded before a ``fork()`` works in the child. A speech segment is a st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
 
-from stapes.engines.model_folder import ModelFolder, read_model_folder, read_onnx_fields
+from stapes.engines.model_folder import ModelFolder, read_model_folder
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment, Turn
+from stapes.engines.sherpa_model import find_kind, load_recognizer, takes_phrases
 from stapes.engines.tokens import Token, can_spell, join_tokens
-from stapes.engines.vocabulary import write_vocabulary
 from stapes.errors import EngineError
 from stapes.protocol.words import Word
 
@@ -45,47 +37,6 @@ SHARE_OF_A_CORE = 0.5
 STANDING, NEWEST = 0.95, 0.6
 """Confidence in the words of a partial: a search that only appends may still lengthen the last."""
 
-
-def _transducer(folder: ModelFolder, scratch: Path) -> dict[str, str]:
-    files = {part: str(folder.file(f"{part}*.onnx")) for part in ("encoder", "decoder", "joiner")}
-    if not _takes_phrases(folder):
-        return files
-    unit = str(folder.options.get("modeling_unit", "bpe"))
-    beam = {"decoding_method": "modified_beam_search", "modeling_unit": unit}
-    return {**files, **beam, "bpe_vocab": _vocabulary(folder, scratch)}
-
-
-def _vocabulary(folder: ModelFolder, scratch: Path) -> str:
-    """The file of the pieces that words are spelt with; made of ``bpe.model`` where it is not."""
-    given = folder.find("bpe.vocab")
-    model = folder.find("bpe.model")
-    if given is not None or model is None:
-        return str(given or "")
-    made = scratch / "bpe.vocab"
-    made.write_text(write_vocabulary(model.read_bytes()), encoding="utf-8")
-    return str(made)
-
-
-def _ctc(folder: ModelFolder, _scratch: Path) -> dict[str, str]:
-    return {"model": str(folder.file("*.onnx"))}
-
-
-def _paraformer(folder: ModelFolder, _scratch: Path) -> dict[str, str]:
-    return {part: str(folder.file(f"{part}*.onnx")) for part in ("encoder", "decoder")}
-
-
-KINDS: Mapping[str, tuple[str, Callable[[ModelFolder, Path], dict[str, str]]]] = MappingProxyType(
-    {
-        "transducer": ("from_transducer", _transducer),
-        "zipformer2-ctc": ("from_zipformer2_ctc", _ctc),
-        "nemo-ctc": ("from_nemo_ctc", _ctc),
-        "t-one-ctc": ("from_t_one_ctc", _ctc),
-        "paraformer": ("from_paraformer", _paraformer),
-    }
-)
-"""What loads each kind, and the arguments that are its own: of its files, or made in a folder that
-is there while it loads."""
-
 USUAL_FACTOR = 0.1
 """CPU seconds for a second of speech, where the record does not say: a Zipformer of 70 MB."""
 
@@ -97,7 +48,7 @@ class SherpaEngine:
         """Load the model of a folder. Raises `EngineError`."""
         self._folder = read_model_folder(folder)
         kind = find_kind(self._folder)
-        self.recognizer = _load(self._folder, kind)
+        self.recognizer = load_recognizer(self._folder, kind)
         self.is_spaced = kind != "paraformer"
         self.delay_ms = int(self._folder.options.get("delay_ms", 0))
         tokens = self._folder.file("tokens.txt").read_text(encoding="utf-8")
@@ -228,48 +179,6 @@ class SherpaRecogniser:
         return join_tokens(tokens, end_ms, spaced=engine.is_spaced)
 
 
-def find_kind(folder: ModelFolder) -> str:
-    """The kind of model that is in a folder. Raises `EngineError`."""
-    kind = str(folder.options.get("kind") or _kind_by_files(folder))
-    if kind not in KINDS:
-        raise EngineError(f"no kind of model {kind!r}; there are: {', '.join(KINDS)}")
-    return kind
-
-
-def _kind_by_files(folder: ModelFolder) -> str:
-    if folder.find("joiner*.onnx"):
-        return "transducer"
-    if folder.find("encoder*.onnx"):
-        return "paraformer"
-    fields = read_onnx_fields(folder.file("*.onnx"))
-    if "frame_length_ms" in fields:
-        return "t-one-ctc"
-    return "zipformer2-ctc" if fields.get("model_type") == "zipformer2" else "nemo-ctc"
-
-
-def _load(folder: ModelFolder, kind: str) -> Any:
-    name, own_arguments = KINDS[kind]
-    try:
-        import sherpa_onnx
-
-        with TemporaryDirectory(prefix="stapes-") as scratch:
-            return getattr(sherpa_onnx.OnlineRecognizer, name)(
-                tokens=str(folder.file("tokens.txt")),
-                num_threads=1,  # a process is one core's work; threads would not survive the fork
-                sample_rate=folder.sample_rate_hz,
-                **own_arguments(folder, Path(scratch)),
-            )
-    except ImportError as error:
-        raise EngineError(f"sherpa-onnx is not installed: {error}") from error
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise EngineError(f"the model could not be loaded: {error}") from error
-
-
-def _takes_phrases(folder: ModelFolder) -> bool:
-    is_spelt = folder.options.get("modeling_unit") == "cjkchar"
-    return is_spelt or any(folder.find(name) for name in ("bpe.vocab", "bpe.model"))
-
-
 def _capabilities(folder: ModelFolder, kind: str) -> Capabilities:
     factor = float(folder.options.get("real_time_factor", USUAL_FACTOR))
     return Capabilities(
@@ -283,7 +192,7 @@ def _capabilities(folder: ModelFolder, kind: str) -> Capabilities:
         word_times=kind != "paraformer",
         confidence=kind == "transducer",
         punctuation=False,
-        bias_phrases=kind == "transducer" and _takes_phrases(folder),
+        bias_phrases=kind == "transducer" and takes_phrases(folder),
         streams_per_process=max(1, min(MOST_STREAMS, int(SHARE_OF_A_CORE / factor))),
         real_time_factor=factor,
         holds_interpreter_lock=False,
