@@ -19,7 +19,7 @@ import psutil
 from stapes.cli.own_server import ended_by_signals
 from stapes.client.profile import Profile, read_profile
 from stapes.errors import ClientError
-from stapes.server.home import create_home
+from stapes.server.new_home import create_home
 
 START_TIMEOUT_S = 60
 POLL_S = 0.05

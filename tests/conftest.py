@@ -18,7 +18,8 @@ import structlog
 from pydantic import SecretStr
 
 from stapes.server.deployment import Deployment
-from stapes.server.home import Home, create_home
+from stapes.server.home import Home
+from stapes.server.new_home import create_home
 from stapes.server.running import Running, serve
 from stapes.settings import Settings
 from stapes.store.sql import open_store

@@ -21,7 +21,8 @@ import httpx
 from pydantic import SecretStr
 
 import stapes
-from stapes.server.home import Home, create_home
+from stapes.server.home import Home
+from stapes.server.new_home import create_home
 from stapes.store.port import Store
 from stapes.store.sql import open_store
 from tests.conftest import UNLIMITED

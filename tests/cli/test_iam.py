@@ -34,7 +34,8 @@ from stapes.identity import changes
 from stapes.identity.access import find_api_key, find_bearer_key
 from stapes.identity.bearer import parse_bearer_key
 from stapes.identity.model import Group, User, Verb
-from stapes.server.home import Home, create_home, open_home
+from stapes.server.home import Home, open_home
+from stapes.server.new_home import create_home
 from stapes.signing.fingerprint import fingerprint
 from stapes.store.sql import SqlStore, open_store
 from tests.cli.conftest import Run

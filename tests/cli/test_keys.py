@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stapes.server.home import create_home
+from stapes.server.new_home import create_home
 from tests.cli.conftest import Run
 
 MASTER, NEW = "a master key of some length", "another master key, as long"

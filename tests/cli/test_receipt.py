@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from stapes.accounts.receipts import StreamUse, receipt, sign
-from stapes.server.home import Home, create_home
+from stapes.server.home import Home
+from stapes.server.new_home import create_home
 from stapes.tokens.keys import jwks
 from tests.cli.conftest import Run
 

@@ -12,7 +12,8 @@ import pytest
 from stapes.cli.terminal import local_actor
 from stapes.identity.model import Tenancy, User
 from stapes.server import revoking
-from stapes.server.home import Home, create_home
+from stapes.server.home import Home
+from stapes.server.new_home import create_home
 from stapes.store.port import SessionFilter
 from stapes.store.records import SessionCreated
 from stapes.store.sql import SqlStore, open_store

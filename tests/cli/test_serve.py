@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from stapes.server.home import create_home
+from stapes.server.new_home import create_home
 from stapes.server.running import listening_socket
 from tests.waiting import is_running, wait_until
 

@@ -11,7 +11,7 @@ import pytest
 import srt
 
 from stapes.protocol.words import Word
-from stapes.server.home import create_home
+from stapes.server.new_home import create_home
 from stapes.store.records import FinalHeard, StreamClosed, StreamMetered, StreamOpened
 from stapes.store.sql import open_store
 from tests.cli.conftest import Run

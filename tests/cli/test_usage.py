@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stapes.server.home import create_home
+from stapes.server.new_home import create_home
 from stapes.store.records import FinalHeard, Record, SessionCreated, StreamClosed, StreamOpened
 from stapes.store.sql import open_store
 from tests.cli.conftest import Run

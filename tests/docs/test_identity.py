@@ -18,7 +18,7 @@ from stapes.identity.access import compartments_for, find_api_key
 from stapes.identity.model import Verb
 from stapes.identity.naming import check_name, path_of
 from stapes.identity.policy import FORM
-from stapes.server.home import create_home
+from stapes.server.new_home import create_home
 from stapes.store.sql import open_store
 
 SOURCES = str(Path(stapes.__file__).parents[1])

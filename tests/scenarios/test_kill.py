@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from stapes import RealtimeSessionToken
-from stapes.server.home import Home, create_home
+from stapes.server.home import Home
+from stapes.server.new_home import create_home
 from stapes.store.sql import open_store
 from tests.waiting import is_running, until
 

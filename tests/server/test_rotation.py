@@ -14,8 +14,9 @@ from pydantic import SecretStr
 
 from stapes.accounts.audit import check
 from stapes.errors import HomeError, StoreError, TokenKeyError
-from stapes.server.home import Home, create_home, open_home, open_home_without_keys
+from stapes.server.home import Home, open_home, open_home_without_keys
 from stapes.server.key_files import is_encrypted, signing_key_file
+from stapes.server.new_home import create_home
 from stapes.server.rotation import (
     FILE_KEPT_FOR,
     Rotation,

@@ -34,7 +34,7 @@ def init(
     - stapes init --home /srv/stapes --json
     - stapes init --database postgresql://stapes@db.example/stapes
     """
-    from stapes.server.home import create_home
+    from stapes.server.new_home import create_home
     from stapes.settings import load
 
     settings = load(home=home, database=database)

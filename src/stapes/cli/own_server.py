@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from stapes.client.profile import Profile, Server, read_profile
 from stapes.errors import ClientError
-from stapes.server.home import create_home
+from stapes.server.new_home import create_home
 from stapes.settings import load
 
 START_TIMEOUT_S = 60
