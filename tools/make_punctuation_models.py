@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-Ends = tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]
-Constants = dict[str, NDArray[np.int32] | NDArray[np.int64] | NDArray[np.float32]]
+from tools.onnx_network import Constants, make_network
 
 FOLDER = Path(__file__).parent.parent / "tests" / "fixtures" / "punctuation"
 
@@ -33,6 +32,7 @@ WORDS = {
 """What each says of itself: the mark behind it, and its case."""
 
 SPECIAL = ("<unk>", "<s>", "</s>")
+PIECES = (*SPECIAL, *(f"▁{word}" for word in WORDS))
 WIDE = ("<unk>", "_", "，", "。", "？", "、")  # noqa: RUF001 - the marks of Chinese
 TO_WIDE = {"": 1, ",": 2, ".": 3, "?": 4}
 LONGEST = 200
@@ -41,17 +41,16 @@ LONGEST = 200
 
 def main() -> None:
     """Write the networks, and the vocabulary of the one that has it in a file."""
-    for name in ("edge", "ct"):
-        (FOLDER / name).mkdir(parents=True, exist_ok=True)
-    _edge()
-    _ct()
-
-
-def _edge() -> None:
-    """Pieces (batch, `LONGEST`) and which begin words, to case and mark of every word."""
-    pieces = [*SPECIAL, *(f"▁{word}" for word in WORDS)]
-    lines = [f"{piece}\t{-index}\n" for index, piece in enumerate(pieces)]
+    for network in (_edge(), _ct()):
+        folder = FOLDER / network.graph.name
+        folder.mkdir(parents=True, exist_ok=True)
+        onnx.save(network, folder / "model.onnx")
+    lines = [f"{piece}\t{-index}\n" for index, piece in enumerate(PIECES)]
     (FOLDER / "edge" / "bpe.vocab").write_text("".join(lines), encoding="utf-8")
+
+
+def _edge() -> onnx.ModelProto:
+    """Pieces (batch, `LONGEST`) and which begin words, to case and mark of every word."""
     nodes = [
         helper.make_node("Equal", ["valid_ids", "one"], ["begins"]),
         helper.make_node("Equal", ["token_ids", "one"], ["is_first"]),
@@ -78,17 +77,17 @@ def _edge() -> None:
     outputs = [_floats("case_logits", ["words", 4]), _floats("punct_logits", ["words", len(MARKS)])]
     fields = {"COMMA": "1", "PERIOD": "2", "QUESTION": "3"}
     fields |= {"UPPER": "1", "CAP": "2", "MIX_CASE": "3"}
-    _write("edge", nodes, (inputs, outputs), constants, fields)
+    return make_network("edge", nodes, (inputs, outputs), constants, fields)
 
 
-def _ct() -> None:
+def _ct() -> onnx.ModelProto:
     """Words (1, n) to marks (1, n, marks)."""
     tokens = ["<unk>", *WORDS]
     marks = [TO_WIDE[""], *(TO_WIDE[mark] for mark, _ in WORDS.values())]
     nodes = [helper.make_node("Gather", ["marks", "inputs"], ["logits"])]
     fields = {"tokens": "|".join(tokens), "vocab_size": str(len(tokens))}
     fields |= {"punctuations": "|".join(WIDE), "unk_symbol": "<unk>"}
-    _write(
+    return make_network(
         "ct",
         nodes,
         (
@@ -111,21 +110,6 @@ def _ints(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
 
 def _floats(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def _write(
-    name: str,
-    nodes: list[onnx.NodeProto],
-    ends: Ends,
-    constants: Constants,
-    fields: dict[str, str],
-) -> None:
-    tensors = [numpy_helper.from_array(value, key) for key, value in constants.items()]
-    graph = helper.make_graph(nodes, name, *ends, tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
-    helper.set_model_props(model, fields)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, FOLDER / name / "model.onnx")
 
 
 if __name__ == "__main__":

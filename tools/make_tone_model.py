@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-Ends = tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]
-Constants = dict[str, NDArray[np.float32] | NDArray[np.int64]]
-Fields = dict[str, int | str]
+from tools.onnx_network import Constants, make_network
 
 FOLDER = Path(__file__).parent.parent / "tests" / "fixtures" / "tones"
 TOKENS = ("<blk>", "▁LOW", "▁HI", "GH")
@@ -37,16 +35,15 @@ AFTER = np.array([[0, 0, 0, -9], [0, -99, 0, -99], [0, -99, -99, 9], [0, 0, -99,
 def main() -> None:
     """Write the three networks, the tokens and the vocabulary."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    _encoder()
-    _decoder()
-    _joiner()
+    for network in (_encoder(), _decoder(), _joiner()):
+        onnx.save(network, FOLDER / f"{network.graph.name}.onnx")
     lines = [f"{token} {index}\n" for index, token in enumerate(TOKENS)]
     (FOLDER / "tokens.txt").write_text("".join(lines), encoding="utf-8")
     pieces = [f"{token}\t{-index}\n" for index, token in enumerate(TOKENS)]
     (FOLDER / "bpe.vocab").write_text("".join(pieces), encoding="utf-8")
 
 
-def _encoder() -> None:
+def _encoder() -> onnx.ModelProto:
     """(batch, `FRAMES`, mels) to (batch, 1, tokens); its state is passed on as it came."""
     state = ["layers", "batch", "cells"]
     nodes = [
@@ -61,14 +58,14 @@ def _encoder() -> None:
     constants |= {"time": _ints(1)}
     constants |= {"mel": _ints(2), "two": _ints(2)}
     constants |= {"half": _ints(MELS // 2), "all": _ints(MELS)}
-    fields: Fields = {
+    fields: dict[str, int | str] = {
         "model_type": "lstm",
         "T": FRAMES,
         "decode_chunk_len": CHUNK,
         "num_encoder_layers": 1,
     }
     fields |= {"d_model": 1, "rnn_hidden_size": 1}
-    _write(
+    return make_network(
         "encoder",
         nodes,
         (
@@ -95,13 +92,13 @@ def _loudest(name: str, low: int, high: int) -> list[onnx.NodeProto]:
     ]
 
 
-def _decoder() -> None:
+def _decoder() -> onnx.ModelProto:
     """(batch, 2) tokens to (batch, tokens), of the last one."""
     nodes = [
         helper.make_node("Gather", ["y", "last"], ["token"], axis=1),
         helper.make_node("Gather", ["after", "token"], ["decoder_out"], axis=0),
     ]
-    _write(
+    return make_network(
         "decoder",
         nodes,
         (
@@ -113,11 +110,11 @@ def _decoder() -> None:
     )
 
 
-def _joiner() -> None:
+def _joiner() -> onnx.ModelProto:
     sides = [_value(name, ["batch", len(TOKENS)]) for name in ("encoder_out", "decoder_out")]
     nodes = [helper.make_node("Add", ["encoder_out", "decoder_out"], ["logit"])]
     logit = _value("logit", ["batch", len(TOKENS)])
-    _write("joiner", nodes, (sides, [logit]), {}, {"joiner_dim": len(TOKENS)})
+    return make_network("joiner", nodes, (sides, [logit]), {}, {"joiner_dim": len(TOKENS)})
 
 
 def _ints(value: int) -> NDArray[np.int64]:
@@ -126,21 +123,6 @@ def _ints(value: int) -> NDArray[np.int64]:
 
 def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def _write(
-    name: str,
-    nodes: list[onnx.NodeProto],
-    ends: Ends,
-    constants: Constants,
-    fields: Fields,
-) -> None:
-    tensors = [numpy_helper.from_array(value, key) for key, value in constants.items()]
-    graph = helper.make_graph(nodes, name, *ends, tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
-    helper.set_model_props(model, {key: str(value) for key, value in fields.items()})
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, FOLDER / f"{name}.onnx")
 
 
 if __name__ == "__main__":
