@@ -12,10 +12,12 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from stapes.errors import ApiError
+from stapes.protocol.extension import Extended
 from stapes.protocol.messages import Outgoing
 from stapes.protocol.params import PARAMETERS, Parameter, parse_params
 from stapes.protocol.session import TRANSITIONS
-from tools.make_wire_docs import TABLES, asyncapi, wire
+from tools.asyncapi import asyncapi
+from tools.wire_tables import TABLES, wire
 
 DOCS = Path(__file__).parents[2] / "docs"
 WIRE = (DOCS / "wire.md").read_text(encoding="utf-8")
@@ -50,10 +52,11 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_every_message_of_the_server_is_told() -> None:
-    """Also by the document for programs, and with no field but the listed ones."""
+    """Also those of the extension, and with no field but the listed ones."""
     document = yaml.safe_load(ASYNCAPI)
     sent = [each["$ref"].rpartition("/")[2] for each in document["operations"]["tell"]["messages"]]
-    assert sent == [model.__name__ for model in get_args(Outgoing)]
+    every = dict.fromkeys([*get_args(Outgoing), *get_args(Extended)])
+    assert sent == [model.__name__ for model in every]
     schemas = document["components"]["schemas"]
     for name in sent:
         Draft202012Validator.check_schema(schemas[name])
