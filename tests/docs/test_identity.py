@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-import stapes
 from stapes.client.profile import read_profile
 from stapes.errors import NameRefusedError
 from stapes.identity.access import compartments_for, find_api_key
@@ -20,8 +16,8 @@ from stapes.identity.naming import check_name, path_of
 from stapes.identity.policy import FORM
 from stapes.server.new_home import create_home
 from stapes.store.sql import open_store
+from tests.docs.shell import run
 
-SOURCES = str(Path(stapes.__file__).parents[1])
 TEXT = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="utf-8")
 
 
@@ -29,18 +25,8 @@ def test_the_example_lets_a_backend_mint_in_one_compartment_only(tmp_path: Path)
     """Its commands are run by a shell; what they print is a profile whose key may sign."""
     home, _ = create_home(tmp_path / "home", datetime.now(UTC))
     (example,) = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
-    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euc", f'{example}\necho "$north"'],
-        env={**os.environ, "STAPES_HOME": str(home.path), "PATH": tools, "PYTHONPATH": SOURCES},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    north = done.stdout.splitlines()[-1]
+    printed = run(f'{example}\necho "$north"', home.path, tmp_path)
+    north = printed.splitlines()[-1]
 
     store = open_store(home.database)
     directory = store.directory()
