@@ -42,7 +42,7 @@ def usage(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, without the total.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Sum what streams used that ended in a time; live ones are not in it yet.
+    """Sum what was used by streams that ended within a time; live ones are not in it yet.
 
     The sums are those of the receipts, to the millisecond.
 
