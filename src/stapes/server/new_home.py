@@ -12,8 +12,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from pydantic import SecretStr
 
 from stapes.errors import HomeError
@@ -42,7 +41,13 @@ from stapes.server.home import (
     locked_folder,
     open_home,
 )
-from stapes.server.key_files import new_signing_key, private_pem, write_private, write_signing_key
+from stapes.server.key_files import (
+    new_signing_key,
+    private_pem,
+    public_pem,
+    write_private,
+    write_signing_key,
+)
 from stapes.signing.fingerprint import fingerprint
 from stapes.store.records import Record, SigningKeyAdded
 from stapes.store.sql import open_store
@@ -133,7 +138,7 @@ def _new_ocid(resource: str) -> str:
 
 def _create_administrator(home: Home) -> list[Record]:
     key = generate_private_key(public_exponent=65537, key_size=2048)
-    api_key = ApiKey(home.user_id, fingerprint(key.public_key()), _public_pem(key))
+    api_key = ApiKey(home.user_id, fingerprint(key.public_key()), public_pem(key.public_key()))
     key_file = home.config_file.with_name("administrator.pem")
     write_private(key_file, private_pem(key))
     write_private(home.config_file, _config(home, api_key, key_file))
@@ -168,8 +173,3 @@ def _config(home: Home, api_key: ApiKey, key_file: Path) -> bytes:
     }
     lines = [f"[{PROFILE}]", *(f"{name}={value}" for name, value in values.items()), ""]
     return "\n".join(lines).encode("utf-8")
-
-
-def _public_pem(key: RSAPrivateKey) -> str:
-    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return pem.decode("ascii")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,15 +42,16 @@ def write_key_pair(path: Path) -> tuple[RSAPublicKey, list[Path]]:
     Returns the public key and the files. Raises `KeyFileError`; no file is ever overwritten.
     """
     from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    from stapes.server.key_files import private_pem, public_pem, write_private
 
     key = generate_private_key(public_exponent=65537, key_size=SHORTEST_BITS)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    contents = {path: private, _public_path(path): public_pem(key.public_key()).encode("ascii")}
+    public = public_pem(key.public_key()).encode("ascii")
+    contents = {path: private_pem(key), _public_path(path): public}
     written: list[Path] = []
     try:
         for place, content in contents.items():
-            _write_new(place, content)
+            write_private(place, content)
             written.append(place)
     except OSError as error:
         remove_files(written)
@@ -63,13 +63,6 @@ def remove_files(paths: list[Path]) -> None:
     """Take away files that were written for nothing."""
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def public_pem(key: RSAPublicKey) -> str:
-    """The key as SubjectPublicKeyInfo in PEM, however its file spelt it."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
 
 def config_profile(user: User, key: ApiKey, key_file: str) -> str:
@@ -88,11 +81,3 @@ def config_profile(user: User, key: ApiKey, key_file: str) -> str:
 
 def _public_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_public.pem")
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)

@@ -182,8 +182,8 @@ def _add_bearer(register: Register, user: User, expires_at: datetime | None, now
 
 
 def _api_key(user: User, key: RSAPublicKey, expires_at: datetime | None) -> ApiKey:
-    from stapes.cli.iam.key_files import public_pem
     from stapes.identity.model import ApiKey
+    from stapes.server.key_files import public_pem
     from stapes.signing.fingerprint import fingerprint
 
     return ApiKey(user.id, fingerprint(key), public_pem(key), expires_at=expires_at)

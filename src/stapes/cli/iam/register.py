@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +60,7 @@ class Register:
 @contextmanager
 def open_register(home: Path | None) -> Iterator[Register]:
     """The register of a home, by one command at a time: what was read still holds when written."""
-    with open_own(home, with_keys=False) as own, _alone(own.home.path):
+    with open_own(home, with_keys=False) as own, own.home.locked():
         yield Register(own.home, own.store.directory(), own.store)
 
 
@@ -101,14 +99,3 @@ def new_ocid(resource: str) -> str:
     from stapes.identity.ocid import ENTROPY_BYTES, format_ocid
 
     return format_ocid(resource, secrets.token_bytes(ENTROPY_BYTES))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    # The lock ends with the process, whatever its end.
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
