@@ -119,7 +119,10 @@ def _load(api_key: ApiKey) -> RSAPublicKey | None:
 
 
 async def keep_known(deployment: Deployment) -> None:
-    """Look at the store until cancelled. While it cannot be read, what is known stays."""
+    """Look at the store until cancelled. While it cannot be read, what is known stays.
+
+    Whatever goes wrong, it is tried again: nothing is revoked where nobody looks.
+    """
     looks = 0
     while True:
         await asyncio.sleep(LOOK_S)
@@ -129,10 +132,12 @@ async def keep_known(deployment: Deployment) -> None:
             if looks % LOOKS_A_BEAT == 0:
                 await asyncio.to_thread(_beat, deployment, looks // LOOKS_A_BEAT)
             deployment.store_problem = None
-        except (StoreError, HomeError) as error:
+        except Exception as error:
+            foreseen = isinstance(error, StoreError | HomeError)
             if deployment.store_problem is None:
-                log.error("store_unreadable", cause=str(error))
-            deployment.store_problem = f"the database cannot be read: {error}"
+                log.error("store_unreadable", cause=str(error), exc_info=not foreseen)
+            told = str(error) if foreseen else type(error).__name__
+            deployment.store_problem = f"the database cannot be read: {told}"
 
 
 async def look(deployment: Deployment) -> None:
