@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +27,7 @@ from stapes.server.quotas import Elsewhere
 from stapes.server.retention import prune
 from stapes.signing.authorization import KeyId
 from stapes.store.port import Contest, Versions
+from stapes.tokens.grant import Grant
 from stapes.tokens.revocations import Revocations
 
 if TYPE_CHECKING:
@@ -151,13 +153,17 @@ async def look(deployment: Deployment) -> None:
         if known is not before:
             deployment.known = known
     deployment.quotas.elsewhere = elsewhere
-    deployment.live.stop_revoked(known.revocations)
+    deployment.live.stop_revoked(partial(_is_revoked, known, datetime.now(UTC)))
     answer_all(deployment, contests)
     if streams := deployment.live.streams():
         store = deployment.store
         deployment.live.take_away(
             await asyncio.to_thread(store.taken_streams, deployment.server_id, streams)
         )
+
+
+def _is_revoked(known: Known, now: datetime, grant: Grant) -> bool:
+    return known.revocations.covers(grant) or known.keyring.disowns(grant, now)
 
 
 def _look(deployment: Deployment, known: Known) -> tuple[Known, Elsewhere, list[Contest]]:
