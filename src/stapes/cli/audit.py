@@ -51,7 +51,7 @@ def verify(
 
     noted = None if head is None else _parse_head(head)
     found: dict[int, str] = {}
-    with open_own(home) as own:
+    with open_own(home, with_keys=False) as own:
         verdict = check(_noticed(audit_rows(own.store), noted, found))
     fault = f"audit row {verdict.seq} {verdict.fault}" if verdict.fault else _fault(noted, found)
     if fault:
@@ -82,7 +82,7 @@ def list_rows(
     - stapes audit list --action key.rotated --json
     """
     from_ = None if since is None else parse_moment(since)
-    with open_own(home) as own:
+    with open_own(home, with_keys=False) as own:
         chosen = (
             row
             for row in audit_rows(own.store)
