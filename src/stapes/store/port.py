@@ -98,6 +98,7 @@ class SessionFilter:
     issued_from: datetime | None = None
     issued_before: datetime | None = None
     session_id: str | None = None
+    tenancy_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,8 @@ def _wanted(chosen: SessionFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if chosen.compartment_ids is not None:
         found.append(sessions.c.compartment_id.in_(sorted(chosen.compartment_ids)))
+    if chosen.tenancy_id is not None:
+        found.append(sessions.c.tenancy_id == chosen.tenancy_id)
     if chosen.user_id is not None:
         found.append(sessions.c.user_id == chosen.user_id)
     if chosen.session_id is not None:
