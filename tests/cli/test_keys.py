@@ -85,7 +85,7 @@ def test_rotate_now_says_that_tokens_die(run: Run, home: Path) -> None:
     """And they do."""
     ((old, _),) = listed(run, home)
     result = run("keys", "rotate", "--now", "--home", home)
-    assert f"{old} is refused from now on: session tokens that it signed open nothing" in (
+    assert f"{old} is refused from now on: session tokens that it signed, and what they " in (
         result.output
     )
     assert listed(run, home)[1] == (old, "retired")
