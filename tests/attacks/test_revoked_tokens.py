@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -55,15 +55,36 @@ async def test_revocation_survives_a_restart(start_server: Callable[..., Served]
         assert await show(after, token) == NOT_AUTHENTICATED
 
 
+async def rotated(server: Served, overlap: timedelta | None) -> None:
+    """Rotate as another process does, and wait until the server signs with the new key."""
+    with closing(open_store(server.home.database)) as store:
+        done = rotate(server.home, store, Rotation("local:test", datetime.now(UTC), overlap))
+    await until(lambda: server.deployment.signing_key(datetime.now(UTC)).kid == done.kid)
+
+
 async def test_retired_signing_key(start_server: Callable[..., Served]) -> None:
-    """A token of a key that was retired at once opens nothing, were it good for hours."""
+    """A token of a key that was retired at once opens nothing, were it good for hours.
+
+    What it opened before is closed.
+    """
     server = start_server()
     token, forgery = minted(server), forged(server)
     assert await show(server, token) == OPENED
-    with closing(open_store(server.home.database)) as store:
-        rotated = rotate(server.home, store, Rotation("local:test", datetime.now(UTC), None))
-    await until(lambda: server.deployment.signing_key(datetime.now(UTC)).kid == rotated.kid)
+    async with peer(server.ws_url) as client:
+        await opened(client, token)
+        await rotated(server, None)
+        assert await client.read_to_close() == NOT_AUTHENTICATED
     with untouched(server):
         assert await show(server, token) == NOT_AUTHENTICATED
         assert await show_text(server, forgery) == NOT_AUTHENTICATED
     assert await show(server, minted(server)) == OPENED
+
+
+async def test_socket_outlasts_a_rotation(start_server: Callable[..., Served]) -> None:
+    """A key that retires when its tokens are over takes nothing away."""
+    server = start_server()
+    async with peer(server.ws_url) as client:
+        await opened(client, minted(server))
+        await rotated(server, timedelta(hours=2))
+        await client.send_json(event="SEND_FINAL_RESULT")
+        assert await client.read_final()

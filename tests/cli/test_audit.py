@@ -96,6 +96,15 @@ def test_an_empty_log_verifies(run: Run, tmp_path: Path) -> None:
             "UPDATE audit SET hash = previous WHERE seq = 9",
             "audit row 9 was changed",
         ),
+        ("UPDATE audit SET actor = x'00ff' WHERE seq = 3", "audit row 3 was changed"),
+        (
+            "UPDATE audit SET details = 'no JSON' WHERE seq = 4",
+            "audit row 4 cannot be read: Expecting value: line 1 column 1 (char 0)",
+        ),
+        (
+            "UPDATE audit SET at = 9223372036854775807 WHERE seq = 1003",
+            "audit row 1003 cannot be read: date value out of range",
+        ),
     ],
 )
 def test_the_first_bad_row_is_named(

@@ -71,5 +71,5 @@ def test_interrupt_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("stapes.server.home.open_home", interrupt)
-    result = run("sessions")
+    result = run("keys", "list")
     assert (result.exit_code, result.output) == (130, "")

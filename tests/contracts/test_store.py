@@ -35,7 +35,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
     """Every question to an empty store has an empty answer."""
     assert store.directory() == Directory()
     assert store.signing_keys() == []
-    assert store.retried_since(NOON) == []
+    assert store.retried_since(NOON, most=9) == []
     assert store.streams() == []
     assert store.finals("session") == []
     assert store.versions() == Versions()
@@ -120,7 +120,7 @@ def test_signing_keys_come_newest_first(store: Store) -> None:
 def test_a_token_comes_back_as_it_was_issued(store: Store) -> None:
     """Claims, tags and times survive, to the microsecond and in UTC."""
     store.write([TOKEN])
-    (kept,) = store.retried_since(NOON)
+    (kept,) = store.retried_since(NOON, most=9)
     assert kept == TOKEN
     assert kept.issued_at.utcoffset() == timedelta(0)
 
@@ -129,23 +129,27 @@ def test_times_of_another_zone_are_the_same_instant(store: Store) -> None:
     """An aware time of any zone comes back as the same instant."""
     tokyo = NOON.astimezone(timezone(timedelta(hours=9)))
     store.write([replace(TOKEN, issued_at=tokyo)])
-    assert [token.issued_at for token in store.retried_since(tokyo)] == [NOON]
+    assert [token.issued_at for token in store.retried_since(tokyo, most=9)] == [NOON]
 
 
 def test_a_token_without_tags_has_none(store: Store) -> None:
     """Absent tags stay absent, and empty ones empty."""
     store.write([replace(TOKEN, freeform_tags=None, defined_tags={})])
-    (kept,) = store.retried_since(NOON)
+    (kept,) = store.retried_since(NOON, most=9)
     assert (kept.freeform_tags, kept.defined_tags) == (None, {})
 
 
 def test_retried_since_takes_in_its_moment_and_needs_a_retry_token(store: Store) -> None:
-    """Only tokens with a retry token count, from the moment itself on, oldest first."""
+    """Only tokens with a retry token count, from the moment itself on, oldest first.
+
+    When they are too many, the oldest are left out.
+    """
     early = replace(TOKEN, session_id="early", issued_at=NOON - timedelta(microseconds=1))
     late = replace(TOKEN, session_id="late", issued_at=NOON + timedelta(hours=1))
     plain = replace(TOKEN, session_id="plain", retry_token=None, body_sha256=None)
     store.write([late, early, plain, TOKEN])
-    assert [token.session_id for token in store.retried_since(NOON)] == ["session", "late"]
+    for most, expected in ((9, ["session", "late"]), (1, ["late"]), (0, [])):
+        assert [token.session_id for token in store.retried_since(NOON, most=most)] == expected
 
 
 LIVE = StreamSummary(

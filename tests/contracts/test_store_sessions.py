@@ -95,6 +95,8 @@ FILTERS = [
     (SessionFilter(compartment_ids=frozenset({"one"})), ["a", "b"]),
     (SessionFilter(compartment_ids=frozenset({"one", "two", "none"})), ["c", "a", "b"]),
     (SessionFilter(compartment_ids=frozenset()), []),
+    (SessionFilter(tenancy_id="abroad"), ["d"]),
+    (SessionFilter(tenancy_id="abroad", compartment_ids=frozenset({"one"})), []),
     (SessionFilter(user_id="me"), ["c", "a"]),
     (SessionFilter(user_id="me' OR ''='"), []),
     (SessionFilter(session_id="b"), ["b"]),
@@ -113,13 +115,13 @@ FILTERS = [
 
 @pytest.mark.parametrize(("chosen", "expected"), FILTERS)
 def test_sessions_by_filter(store: Store, chosen: SessionFilter, expected: list[str]) -> None:
-    """Filters take compartments, user, id, tag and time, and hold together."""
+    """Filters take tenancy, compartments, user, id, tag and time, and hold together."""
     store.write(
         [
             session("b", compartment_id="one", freeform_tags={'"quoted" $.%': "a'b"}),
             session("a", compartment_id="one", user_id="me", freeform_tags={"ward": "7"}),
             session("c", compartment_id="two", user_id="me", issued_at=NOON + HOUR),
-            session("d", issued_at=NOON - HOUR, freeform_tags=None),
+            session("d", tenancy_id="abroad", issued_at=NOON - HOUR, freeform_tags=None),
         ]
     )
     assert ids(store, chosen) == expected

@@ -515,6 +515,31 @@ def test_the_limits_of_a_token_end_the_session_too() -> None:
     assert driven.session.phase is Phase.DRAINING
 
 
+def test_a_frame_is_cut_at_the_most_audio_of_a_token() -> None:
+    """To the sample, acknowledged and fed alike."""
+    driven = opened("isAckEnabled=true")
+    driven.take(TextArrived(AUTHENTICATION), Authenticated("s", None, 1500), RecogniserTaken())
+    effects = driven.take(AudioArrived(SECOND * 10))
+    (fed,) = [it for it in effects if isinstance(it, FeedRecogniser)]
+    (sent,) = [it.message for it in effects if isinstance(it, Send)]
+    assert isinstance(sent, AckAudio)
+    assert len(fed.audio) == sent.details.length == len(SECOND) * 3 // 2
+    assert (driven.session.audio_ms, driven.session.phase) == (1500, Phase.DRAINING)
+
+
+@pytest.mark.parametrize(("earlier_ms", "left_ms"), [((500, 0), 5000), ((500, 4000), 1000)])
+def test_what_earlier_streams_had_counts(earlier_ms: tuple[int, int], left_ms: int) -> None:
+    """Audio and time of a token are those of all its session's streams."""
+    driven = opened()
+    driven.take(
+        TextArrived(AUTHENTICATION), Authenticated("s", 5000, 1500), RecogniserTaken(*earlier_ms)
+    )
+    by_audio = Driven(driven.session)
+    assert FlushRecogniser() in by_audio.take(AudioArrived(SECOND))
+    assert FlushRecogniser() not in driven.take(TimeElapsed(), after_ms=left_ms - 1)
+    assert FlushRecogniser() in driven.take(TimeElapsed(), after_ms=1)
+
+
 @pytest.mark.parametrize(
     "event", [AudioArrived(b"\0" * (1024 * 1024 + 1)), TextArrived("x" * (64 * 1024 + 1))]
 )

@@ -198,6 +198,17 @@ def test_a_stream_is_taken_up_behind_a_silence() -> None:
     assert points(driven.effects) == []
 
 
+def test_a_stream_that_is_taken_up_is_as_old_as_it_was() -> None:
+    """Its longest time does not begin anew."""
+    past = Past((), 0, Checkpoint(0), speech_ms=0, last_result=0, age_ms=4000)
+    driven = Driven(start(query="", content_type=None, now_ms=0, is_extended=True))
+    driven.take(TextArrived(AUTHENTICATION), Authenticated("s", 5000, past=past), RecogniserTaken())
+    driven.now_ms = 999
+    assert FlushRecogniser() not in driven.take(TimeElapsed())
+    driven.now_ms = 1000
+    assert FlushRecogniser() in driven.take(TimeElapsed())
+
+
 def test_a_lost_peer_is_waited_for_and_missing_audio_is_no_silence() -> None:
     """Neither the wall clock's silence nor the idle limit runs while nobody is there."""
     driven = connected()

@@ -19,6 +19,7 @@ from stapes.accounts.receipts import verify
 from stapes.accounts.usage import parse_grouping, sum_up
 from stapes.errors import ReceiptError, SessionOpenError
 from stapes.identity.model import Verb
+from stapes.store.records import IdentityRemoved
 from stapes.tokens.keys import parse_jwk
 from tests.conftest import running_server
 from tests.scenarios.rest import SESSIONS, People, Rest, administrator, ocid
@@ -157,6 +158,30 @@ def test_without_a_compartment_all_that_may_be_inspected_are_listed(
     made = [rest.token(compartmentId=where)["sessionId"] for where in (lower, upper)][::-1]
     assert ids(inspector.get(SESSIONS)) == made
     assert set(made) < set(ids(rest.get(f"{SESSIONS}?limit=1000")))
+
+
+async def test_sessions_outlast_their_compartment(
+    rest: Rest, people: People, peer: Any, speech: bytes
+) -> None:
+    """Whoever may see the whole tenancy lists and sums them, and takes them back by their tag."""
+    began, gone = datetime.now(UTC), people.compartment("gone")
+    reader = people.add("reader of gone", Verb.READ, gone)
+    token = rest.token(compartmentId=gone, freeformTags={"of": "gone"})
+    await heard(rest, peer, token, speech)
+    made = rest.served.deployment.store.directory().compartments[gone]
+    people.write(IdentityRemoved(made))
+    assert ids(rest.get(f"{SESSIONS}?freeformTag=of=gone")) == [token["sessionId"]]
+    times = f"timeFrom={_utc(began)}&timeTo={_utc(datetime.now(UTC))}"
+    (used,) = rest.get(f"{USAGE}?by=compartment&{times}")["items"]
+    assert used["name"] == gone
+    assert reader.call("GET", SESSIONS).status_code == 404
+    abroad = people.tenancy("abroad")
+    stranger = people.add("manager abroad", Verb.MANAGE, abroad, abroad)
+    assert ids(stranger.get(SESSIONS)) == []
+    assert stranger.get(f"{USAGE}?by=compartment&{times}")["items"] == []
+    tag = {"key": "of", "value": "gone"}
+    assert stranger.post(f"{SESSIONS}/actions/revokeByTag", tag)["sessionCount"] == 0
+    assert rest.post(f"{SESSIONS}/actions/revokeByTag", tag)["sessionCount"] == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from stapes.server.keyring import Keyring, make_keyring
 from stapes.store.records import SigningKeyAdded
 from stapes.tokens.keys import SigningKey, jwk
+from tests.server.grants import grant
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SOON = NOON + timedelta(hours=1)
@@ -111,3 +113,13 @@ def test_a_key_that_cannot_be_read_is_logged_and_left_out(members: dict[str, str
 def test_keys_do_not_show_in_a_log() -> None:
     """The private part has no text."""
     assert "rivateKey object" not in repr(keyring().private)
+
+
+def test_a_session_is_disowned_when_its_key_was_retired_before_its_token() -> None:
+    """Not when the key retired as it should, nor when no token was signed."""
+    opened = grant("s", kid=OLDEST.kid, expires_at=SOON)
+    assert keyring(None, None, NOON).disowns(opened, NOON)
+    assert not keyring(None, None, NOON).disowns(opened, NOON - timedelta(seconds=1))
+    assert not keyring(None, None, SOON).disowns(opened, SOON + timedelta(hours=9))
+    assert not keyring(None, None, NOON).disowns(replace(opened, kid=None), SOON)
+    assert not keyring(None, None, NOON).disowns(replace(opened, kid=MIDDLE.kid), SOON)

@@ -13,10 +13,13 @@ from structlog.testing import capture_logs
 from stapes.identity.model import ApiKey, Directory, User
 from stapes.server.known import Known, load_public_keys, read_changes, read_known
 from stapes.signing.authorization import KeyId
-from stapes.store.records import IdentityRemoved, Revoked
+from stapes.store.records import IdentityRemoved, Revoked, SigningKeyAdded
 from stapes.store.sql import open_store
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stapes.store.records import Record
     from tests.conftest import Served
 
@@ -77,3 +80,18 @@ def test_only_what_changed_is_read_again(served: Served) -> None:
     _, after = changed_by(IdentityRemoved(user))
     assert user.id not in after.directory.users
     store.close()
+
+
+def test_it_is_looked_at_again_whatever_went_wrong(start_server: Callable[..., Served]) -> None:
+    """Nothing is revoked where nobody looks."""
+    server = start_server()
+    deployment, tenancy_id = server.deployment, server.home.tenancy_id
+    unreadable = server.home.keys_folder / "token-unreadable.pem"
+    unreadable.mkdir(mode=0o700)
+    now = datetime.now(UTC)
+    deployment.store.write([SigningKeyAdded("k", {}, now), Revoked(tenancy_id, "user", "u", now)])
+    wait_until(lambda: deployment.store_problem is not None)
+    assert (tenancy_id, "u") not in deployment.known.revocations.users
+    unreadable.rmdir()
+    wait_until(lambda: (tenancy_id, "u") in deployment.known.revocations.users)
+    wait_until(lambda: deployment.store_problem is None)

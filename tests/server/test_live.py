@@ -104,7 +104,7 @@ async def test_the_revoked_are_told_and_nobody_else() -> None:
     await live.claim(grant("later", issued_at=NOON + timedelta(seconds=1)), sockets["later"])
     await live.claim(grant("theirs", user_id="other"), sockets["theirs"])
 
-    live.stop_revoked(Revocations(frozenset({("t", "s")}), {("t", "u"): NOON}))
+    live.stop_revoked(Revocations(frozenset({("t", "s")}), {("t", "u"): NOON}).covers)
 
     told = {name for name, socket in sockets.items() if socket.told is not None}
     assert told == {"s", "mine"}

@@ -72,6 +72,16 @@ def test_sessions_on_other_servers_count() -> None:
         limited.check_live(MINE, counting(MINE, COLLEAGUES))
 
 
+def test_a_session_in_the_root_compartment_counts_once() -> None:
+    """The root compartment has the OCID of its tenancy, and is not all of it."""
+    limited = quotas(live_sessions_per_tenancy=3, live_sessions_per_compartment=2)
+    in_root = grant("5", compartment_id="t")
+    limited.elsewhere = Elsewhere.of([Use("t", "t", "v", live=1), Use("t", "d", "v", live=1)])
+    limited.check_live(in_root, counting(in_root))
+    with pytest.raises(LiveSessionsError):
+        limited.check_live(in_root, counting(in_root, MINE))
+
+
 def test_tokens_of_a_minute_are_limited_by_user() -> None:
     """The refusal says how long to wait, and others mint on."""
     limited = quotas(tokens_per_minute_per_user=2)

@@ -192,7 +192,7 @@ def test_migrating_keeps_what_happened(database: Path | SecretStr) -> None:
     """Tokens are sessions, and streams have amounts: those that can be told."""
     with closing(open_store(database)) as store:
         (session,) = store.sessions(SessionFilter(), NOON, limit=9)
-        (retried,) = store.retried_since(NOON)
+        (retried,) = store.retried_since(NOON, most=9)
         closed, live = sorted(store.streams(), key=lambda stream: stream.stream)
         (final,) = store.finals("s")
     assert (session.state, session.streams, session.claims) == ("LIVE", 2, CLAIMS)

@@ -107,6 +107,7 @@ def test_a_minted_token_verifies(
         expires_at=now + timedelta(seconds=TTL_S),
         jti="id",
         limits=Limits(single_use=True),
+        kid=key.kid,
     )
 
 

@@ -13,6 +13,7 @@ import typer
 from stapes.cli.moments import format_moment, parse_moment
 from stapes.cli.own_store import open_own
 from stapes.cli.terminal import AsJson, HomeFolder, fail, printable
+from stapes.errors import StoreError
 
 if TYPE_CHECKING:
     from stapes.accounts.audit import AuditRow
@@ -51,7 +52,7 @@ def verify(
 
     noted = None if head is None else _parse_head(head)
     found: dict[int, str] = {}
-    with open_own(home) as own:
+    with open_own(home, with_keys=False) as own:
         verdict = check(_noticed(audit_rows(own.store), noted, found))
     fault = f"audit row {verdict.seq} {verdict.fault}" if verdict.fault else _fault(noted, found)
     if fault:
@@ -82,7 +83,7 @@ def list_rows(
     - stapes audit list --action key.rotated --json
     """
     from_ = None if since is None else parse_moment(since)
-    with open_own(home) as own:
+    with open_own(home, with_keys=False) as own:
         chosen = (
             row
             for row in audit_rows(own.store)
@@ -99,11 +100,22 @@ def list_rows(
 
 
 def audit_rows(store: Store) -> Iterator[AuditRow]:
-    """All rows in order, a page at a time."""
+    """All rows in order, a page at a time. Raises `StoreError`, naming one that cannot be read."""
     after = 0
-    while page := store.audit(after):
+    while page := _page(store, after):
         yield from page
         after = page[-1].seq
+
+
+def _page(store: Store, after: int) -> list[AuditRow]:
+    try:
+        return store.audit(after)
+    except StoreError:  # perhaps for one row of them: those before it can be read
+        pass
+    try:
+        return store.audit(after, limit=1)
+    except StoreError as error:
+        raise StoreError(f"audit row {after + 1} cannot be read: {error}") from error
 
 
 def _parse_head(text: str) -> tuple[int, str]:

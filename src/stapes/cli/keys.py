@@ -168,7 +168,7 @@ def _rotation(own: Own, at_once: bool) -> Rotation:
 
 def _refused(moment: datetime, at_once: bool) -> str:
     if at_once:
-        return "is refused from now on: session tokens that it signed open nothing any more."
+        return "is refused from now on: session tokens that it signed, and what they opened, die."
     return f"verifies until {format_moment(moment)} UTC."
 
 

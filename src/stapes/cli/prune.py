@@ -44,7 +44,7 @@ def prune(
     from stapes.server.retention import prune as forget
 
     now = datetime.now(UTC)
-    with open_own(home) as own:
+    with open_own(home, with_keys=False) as own:
         transcripts = _before(now, transcripts_older_than, own.settings.keep_transcripts_days)
         receipts = _before(now, receipts_older_than, own.settings.keep_receipts_days)
         if transcripts is None and receipts is None:

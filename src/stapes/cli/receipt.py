@@ -65,7 +65,7 @@ def _public_keys(source: str | None, home: Path | None) -> dict[str, Ed25519Publ
     from stapes.tokens.keys import parse_jwks
 
     if source is None:
-        with open_own(home) as own:
+        with open_own(home, with_keys=False) as own:
             return dict(make_keyring(own.store.signing_keys(), {}).public)
     if "://" in source:
         return fetch_receipt_keys(source)

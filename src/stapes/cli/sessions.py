@@ -45,7 +45,7 @@ def list_sessions(
     context.obj = home
     if context.invoked_subcommand is not None:
         return
-    with open_own(home) as own:
+    with open_own(home, with_keys=False) as own:
         streams = own.store.streams(limit=limit)
     if as_json:
         typer.echo(json.dumps([_stream_object(stream) for stream in streams], ensure_ascii=False))
@@ -72,7 +72,7 @@ def show(
 
     - stapes sessions show ocid1.aispeechrealtimesession.oc1..aaaa --format vtt
     """
-    with open_own(home or context.obj) as own:
+    with open_own(home or context.obj, with_keys=False) as own:
         streams = own.store.streams(limit=10_000, session_id=session_id)
         known = [summary.stream for summary in streams]
         finals = own.store.finals(session_id, stream)

@@ -59,7 +59,7 @@ def usage(
     except ValueError as error:
         raise typer.BadParameter(f"--by: {error}") from error
     since, until = _period(from_, to, datetime.now(UTC))
-    with open_own(home) as own:
+    with open_own(home, with_keys=False) as own:
         sums = sum_up(own.store.closed_streams(since, until), name_of)
     total = _total(sums)
     if as_json:

@@ -88,6 +88,7 @@ def _remember(session: Session, past: Past) -> Session:
     through = past.checkpoint.audio_bytes
     return replace(
         session,
+        age_ms=past.age_ms,
         audio_bytes=through,
         heard_bytes=through,
         through_byte=through,
@@ -117,21 +118,32 @@ def refused(
     return refuse(session, event.error)
 
 
-def connect(session: Session, _event: RecogniserTaken, now_ms: int) -> Step:
+def connect(session: Session, event: RecogniserTaken, now_ms: int) -> Step:
     """Say CONNECT, then treat what was held as if it had just come."""
     assert session.session_id is not None
     held = session.held
     session = replace(
-        session, phase=Phase.STREAMING, held=(), held_bytes=0, audio_at_ms=now_ms, opened_ms=now_ms
+        session,
+        phase=Phase.STREAMING,
+        held=(),
+        held_bytes=0,
+        audio_at_ms=now_ms,
+        opened_ms=now_ms - session.age_ms,
+        longest_session_ms=_left(session.longest_session_ms, event.earlier_wall_ms),
+        longest_audio_ms=_left(session.longest_audio_ms, event.earlier_audio_ms),
     )
     effects: list[Effect] = [Send(connected(session)), *again(session)]
-    for event in held:
+    for early in held:
         if session.phase is not Phase.STREAMING:  # a frame before it came to a limit
             break
-        if isinstance(event, AudioArrived):
-            session, more = feed(session, event, now_ms)
+        if isinstance(early, AudioArrived):
+            session, more = feed(session, early, now_ms)
         else:
-            session, more = read_text(session, event, now_ms)
+            session, more = read_text(session, early, now_ms)
         effects += more
     session, more = set_reading(session, now_ms)
     return session, effects + more
+
+
+def _left(limit_ms: int | None, used_ms: int) -> int | None:
+    return None if limit_ms is None else limit_ms - used_ms

@@ -74,7 +74,7 @@ class Numbered:
 class Past:
     """What a stream was, when it is continued after its server was lost: its finals, newest last.
 
-    ``checkpoint`` is that of the newest one.
+    ``checkpoint`` is that of the newest one. ``age_ms`` is how long ago the stream was opened.
     """
 
     finals: tuple[Numbered, ...]
@@ -82,6 +82,7 @@ class Past:
     checkpoint: Checkpoint
     speech_ms: int
     last_result: int
+    age_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,14 @@ class AuthenticationRefused:
 
 @dataclass(frozen=True, slots=True)
 class RecogniserTaken:
-    """A recogniser is ready for this session."""
+    """A recogniser is ready for this session.
+
+    ``earlier_audio_ms`` and ``earlier_wall_ms`` are what streams of the session before this one
+    used of the token's limits.
+    """
+
+    earlier_audio_ms: int = 0
+    earlier_wall_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

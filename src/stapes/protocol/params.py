@@ -242,6 +242,14 @@ def parse_params(query: str, content_type: str | None = None) -> Params:
     return Params(**{**values, "language": _language(values)})
 
 
+def is_language(code: str, params: Params) -> bool:
+    """Whether a language code, as a query could have it, is that of the parameters."""
+    try:
+        return _language({"model_type": params.model_type, "language": code}) == params.language
+    except InvalidParameterError:
+        return False
+
+
 def _name_used(row: Parameter, given: Mapping[str, str]) -> str | None:
     return next((name for name in (row.name, *row.aliases) if name in given), None)
 

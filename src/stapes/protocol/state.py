@@ -49,6 +49,7 @@ class Session:
     query: str
     content_type: str | None
     opened_ms: int
+    age_ms: int = 0  # at CONNECT: a stream that is continued was opened before
     phase: Phase = Phase.OPENED
     session_id: str | None = None
     params: Params = field(default_factory=Params)

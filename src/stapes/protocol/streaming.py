@@ -25,15 +25,16 @@ def feed(session: Session, event: AudioArrived, now_ms: int) -> Step:
     """Pass audio on to the recogniser, acknowledge it when asked to, watch the token's limit."""
     if is_too_long(session, event):
         return drain(session, PayloadTooLargeError(), "refused", now_ms)
-    length = len(event.audio)
     offset = session.audio_bytes
+    audio = _allowed(session, event.audio)
+    length = len(audio)
     session = replace(
         session,
         frames=session.frames + 1,
         audio_bytes=offset + length,
         audio_at_ms=now_ms,
     )
-    effects: list[Effect] = [FeedRecogniser(event.audio)]
+    effects: list[Effect] = [FeedRecogniser(audio)]
     if session.params.is_ack_enabled:
         effects.append(Send(ack(session, offset, length)))
     session, more = set_reading(session, now_ms)
@@ -46,6 +47,14 @@ def feed(session: Session, event: AudioArrived, now_ms: int) -> Step:
             session, more = _warn(session, left_ms)
         effects += more
     return session, effects
+
+
+def _allowed(session: Session, audio: bytes) -> bytes:
+    """What of a frame the token's limit allows: not a sample more, however long the frame."""
+    if session.longest_audio_ms is None:
+        return audio
+    limit = session.params.encoding.ms_to_bytes(session.longest_audio_ms)
+    return audio[: max(0, limit - session.audio_bytes)]
 
 
 def _warn(session: Session, left_ms: int) -> Step:

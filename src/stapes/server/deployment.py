@@ -19,7 +19,7 @@ from stapes.server.known import Known, keep_known, read_known
 from stapes.server.live import LiveSessions
 from stapes.server.metrics import Metrics
 from stapes.server.quotas import Quotas
-from stapes.server.retries import REMEMBERED_FOR, RetryMemory
+from stapes.server.retries import CAPACITY, REMEMBERED_FOR, RetryMemory
 from stapes.settings import Settings
 from stapes.store.port import Contest, Store
 from stapes.store.sql import open_store
@@ -117,7 +117,7 @@ async def open_deployment(settings: Settings) -> AsyncIterator[Deployment]:
                 "the home and the database share no token-signing key; restore both together, or "
                 "run `stapes keys replace`"
             )
-        retries = RetryMemory(store.retried_since(now - REMEMBERED_FOR))
+        retries = RetryMemory(store.retried_since(now - REMEMBERED_FOR, most=CAPACITY))
         pool = await open_pools(settings)
         stack.push_async_callback(pool.close)
         writer = Writer(store)

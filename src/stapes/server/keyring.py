@@ -10,6 +10,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from stapes.store.records import SigningKeyAdded
+from stapes.tokens.grant import Grant
 from stapes.tokens.keys import SigningKey, parse_jwk
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,14 @@ class Keyring:
     def verifying(self, now: datetime) -> dict[str, Ed25519PublicKey]:
         """The keys that a token may be signed with, newest first."""
         return {kid: key for kid, key in self.public.items() if not self.is_retired(kid, now)}
+
+    def disowns(self, grant: Grant, now: datetime) -> bool:
+        """Whether a live session's key was retired before the time of its token was over.
+
+        One that retires as it should outlasts its tokens, and what they opened outlasts it.
+        """
+        moment = None if grant.kid is None else self.retires_at.get(grant.kid)
+        return moment is not None and moment <= now and moment < grant.expires_at
 
     def is_retired(self, kid: str, now: datetime) -> bool:
         """Whether a key of the store is refused at ``now``."""

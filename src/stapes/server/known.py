@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +27,7 @@ from stapes.server.quotas import Elsewhere
 from stapes.server.retention import prune
 from stapes.signing.authorization import KeyId
 from stapes.store.port import Contest, Versions
+from stapes.tokens.grant import Grant
 from stapes.tokens.revocations import Revocations
 
 if TYPE_CHECKING:
@@ -119,7 +121,10 @@ def _load(api_key: ApiKey) -> RSAPublicKey | None:
 
 
 async def keep_known(deployment: Deployment) -> None:
-    """Look at the store until cancelled. While it cannot be read, what is known stays."""
+    """Look at the store until cancelled. While it cannot be read, what is known stays.
+
+    Whatever goes wrong, it is tried again: nothing is revoked where nobody looks.
+    """
     looks = 0
     while True:
         await asyncio.sleep(LOOK_S)
@@ -129,10 +134,12 @@ async def keep_known(deployment: Deployment) -> None:
             if looks % LOOKS_A_BEAT == 0:
                 await asyncio.to_thread(_beat, deployment, looks // LOOKS_A_BEAT)
             deployment.store_problem = None
-        except (StoreError, HomeError) as error:
+        except Exception as error:
+            foreseen = isinstance(error, StoreError | HomeError)
             if deployment.store_problem is None:
-                log.error("store_unreadable", cause=str(error))
-            deployment.store_problem = f"the database cannot be read: {error}"
+                log.error("store_unreadable", cause=str(error), exc_info=not foreseen)
+            told = str(error) if foreseen else type(error).__name__
+            deployment.store_problem = f"the database cannot be read: {told}"
 
 
 async def look(deployment: Deployment) -> None:
@@ -146,13 +153,17 @@ async def look(deployment: Deployment) -> None:
         if known is not before:
             deployment.known = known
     deployment.quotas.elsewhere = elsewhere
-    deployment.live.stop_revoked(known.revocations)
+    deployment.live.stop_revoked(partial(_is_revoked, known, datetime.now(UTC)))
     answer_all(deployment, contests)
     if streams := deployment.live.streams():
         store = deployment.store
         deployment.live.take_away(
             await asyncio.to_thread(store.taken_streams, deployment.server_id, streams)
         )
+
+
+def _is_revoked(known: Known, now: datetime, grant: Grant) -> bool:
+    return known.revocations.covers(grant) or known.keyring.disowns(grant, now)
 
 
 def _look(deployment: Deployment, known: Known) -> tuple[Known, Elsewhere, list[Contest]]:

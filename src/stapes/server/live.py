@@ -13,7 +13,6 @@ from stapes.errors import ApiError, GoingAwayError, SessionLiveElsewhereError, T
 from stapes.protocol.events import DrainRequested, Moved
 from stapes.store.records import StreamKey
 from stapes.tokens.grant import Grant
-from stapes.tokens.revocations import Revocations
 
 PING_TIMEOUT_S = 2.0
 
@@ -110,10 +109,10 @@ class LiveSessions:
         """By which grants sessions are live."""
         return [grant for _, grant in self._live.values()]
 
-    def stop_revoked(self, revocations: Revocations) -> None:
+    def stop_revoked(self, is_revoked: Callable[[Grant], bool]) -> None:
         """End every live session that was taken back."""
         for session, grant in list(self._live.values()):
-            if revocations.covers(grant):
+            if is_revoked(grant):
                 session.stop(TokenRevokedError("revoked while live"))
 
     def take_away(self, streams: Collection[StreamKey]) -> None:

@@ -35,7 +35,7 @@ from stapes.protocol.messages import (
     CredentialsAuthentication,
     TokenAuthentication,
 )
-from stapes.protocol.params import Params
+from stapes.protocol.params import Params, is_language
 from stapes.protocol.state import Rules
 from stapes.server.accounting import (
     ENCODING_NAMES,
@@ -48,7 +48,8 @@ from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.server.deployment import Deployment
 from stapes.server.live import PING_TIMEOUT_S, LiveSession
 from stapes.server.phrases import hearing_for
-from stapes.server.resuming import Continued, Wish, parse_wish, take_over
+from stapes.server.resuming import Continued, Wish, give_back, parse_wish, take_over
+from stapes.server.spending import Spent, spent_before
 from stapes.settings import Settings
 from stapes.store.records import SessionCreated
 from stapes.tokens.grant import Grant
@@ -63,6 +64,7 @@ class Opening:
     Attributes:
         grant: what its peer may do, once that is known.
         heir: the session that waits here for this socket, and the last final its peer has.
+        spent: what earlier streams of its session used of the token's limits.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Opening:
     ) -> None:
         self.grant: Grant | None = None
         self.heir: tuple[LiveSession, int] | None = None
+        self.spent = Spent()
         self._deployment = deployment
         self._websocket = websocket
         self._session = session
@@ -97,6 +100,8 @@ class Opening:
     def close(self) -> None:
         """The session is over, or was never one."""
         self._stop_waiting()
+        if self._continued is not None:
+            give_back(self._deployment, self._continued)
         if self.grant is not None:
             self._deployment.live.release(self._session, self.grant.session_id)
 
@@ -150,11 +155,13 @@ class Opening:
             pool, home = self._deployment.pool, self._deployment.home
             hearing = await hearing_for(pool, home.path, params)
             account = await self._open_account(self.grant, params)
+            self.spent = await spent_before(self._deployment, self.grant, account.stream)
             ear = await pool.take(_listener_params(params, hearing), on_event, checkpoint)
         except ApiError:
-            if account is not None:
+            if account is not None and self._continued is None:
                 await account.withdraw()
             raise
+        self._continued = None  # it is gone on with
         return account, ear
 
     def _authenticated(self, grant: Grant) -> Authenticated:
@@ -242,7 +249,7 @@ class Opening:
         limits = grant.limits
         if limits is None:
             return
-        if limits.language_code and limits.language_code.lower() != params.language.lower():
+        if limits.language_code and not is_language(limits.language_code, params):
             raise TokenClaimError("the token is for another language")
         if limits.model_type and limits.model_type != params.model_type:
             raise TokenClaimError("the token is for another model type")

@@ -12,7 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from operator import attrgetter
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -35,9 +36,13 @@ IPV6_NETWORK_BITS = 64
 
 @dataclass(slots=True)
 class Elsewhere:
-    """What other servers of the database serve and minted, summed by whom it counts for."""
+    """What other servers of the database serve and minted, summed by whom it counts for.
 
-    live: Counter[str] = field(default_factory=Counter)
+    Of what is live, by a field of its grant and the OCID in it: a tenancy's is its root
+    compartment's too.
+    """
+
+    live: Counter[tuple[str, str]] = field(default_factory=Counter)
     minted: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -45,8 +50,8 @@ class Elsewhere:
         """Sum what the store tells."""
         elsewhere = cls()
         for use in uses:
-            for name in (use.tenancy_id, use.compartment_id, use.user_id):
-                elsewhere.live[name] += use.live
+            for name in ("tenancy_id", "compartment_id", "user_id"):
+                elsewhere.live[name, getattr(use, name)] += use.live
             elsewhere.minted[use.user_id] += use.minted
         return elsewhere
 
@@ -79,25 +84,14 @@ class Quotas:
         among them.
         """
         settings, others = self._settings, self.elsewhere.live
-        for name, limit, count in (
-            (
-                grant.tenancy_id,
-                settings.live_sessions_per_tenancy,
-                lambda it: it.tenancy_id == grant.tenancy_id,
-            ),
-            (
-                grant.compartment_id,
-                settings.live_sessions_per_compartment,
-                lambda it: it.compartment_id == grant.compartment_id,
-            ),
-            (
-                grant.user_id,
-                settings.live_sessions_per_user,
-                lambda it: it.user_id == grant.user_id,
-            ),
+        for name, limit in (
+            ("tenancy_id", settings.live_sessions_per_tenancy),
+            ("compartment_id", settings.live_sessions_per_compartment),
+            ("user_id", settings.live_sessions_per_user),
         ):
-            if limit and live(count) + others[name] > limit:
-                raise self._refusal(LiveSessionsError(f"{name} has {limit} live sessions"))
+            of, whose = attrgetter(name), getattr(grant, name)
+            if limit and live(partial(_is_of, of, whose)) + others[name, whose] > limit:
+                raise self._refusal(LiveSessionsError(f"{whose} has {limit} live sessions"))
 
     def take_token(self, user_id: str) -> None:
         """Count a token that is minted for a user. Raises `TokenRateError` when it is too many."""
@@ -162,6 +156,10 @@ class Quotas:
     def _refusal(self, error: QuotaError) -> QuotaError:
         self.refused[type(error).__name__] += 1
         return error
+
+
+def _is_of(of: Callable[[Grant], str], whose: str, grant: Grant) -> bool:
+    return of(grant) == whose
 
 
 @lru_cache(4096)

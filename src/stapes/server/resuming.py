@@ -10,6 +10,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
 from stapes.errors import (
     InvalidParameterError,
     NotAuthorizedOrNotFoundError,
@@ -20,12 +22,15 @@ from stapes.protocol.params import split_query
 from stapes.server.accounting import StreamAccount, from_json, unrecordable
 from stapes.server.contests import win
 from stapes.server.deployment import Deployment
-from stapes.store.port import Contest
-from stapes.store.records import StreamOpened
+from stapes.server.revoking import FLUSH_TIMEOUT_S
+from stapes.store.port import Contest, StreamSummary
+from stapes.store.records import StreamClosed, StreamOpened
 from stapes.tokens.grant import Grant
 
 SETTLED_S = 0.2
 """A server that has just been left may still be writing a final down."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,12 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """A stream taken over from the store."""
+    """A stream taken over from the store; ``ended`` is how it had ended before."""
 
     account: StreamAccount
     past: Past
     opened: StreamOpened
+    ended: StreamClosed
 
 
 def parse_wish(query: str) -> Wish | None:
@@ -81,6 +87,7 @@ def _take_over(
     deployment: Deployment, grant: Grant, wish: Wish, won: Contest | None = None
 ) -> Continued | Contest:
     store, window_s = deployment.store, deployment.settings.resume_window_s
+    deployment.writer.flush(FLUSH_TIMEOUT_S)  # its end may be on its way
     newest = store.streams(limit=1, session_id=wish.session_id)
     if not newest:
         raise NotAuthorizedOrNotFoundError("there is no such stream")
@@ -88,7 +95,8 @@ def _take_over(
     asks = (grant.tenancy_id, grant.compartment_id, grant.user_id)
     if asks != (summary.tenancy_id, summary.compartment_id, summary.user_id):
         raise NotAuthorizedOrNotFoundError("the stream is another's")
-    ended_since = datetime.now(UTC) - timedelta(seconds=window_s)
+    now = datetime.now(UTC)
+    ended_since = now - timedelta(seconds=window_s)
     found = store.continue_stream(wish.session_id, deployment.server_id, ended_since, won=won)
     if found is None:
         raise NotAuthorizedOrNotFoundError("the stream cannot be continued")
@@ -101,6 +109,33 @@ def _take_over(
         checkpoint=Checkpoint(point.audio_bytes, point.state),
         speech_ms=point.speech_ms,
         last_result=wish.last_result,
+        age_ms=max(0, (now - opened.opened_at) // timedelta(milliseconds=1)),
     )
     own = replace(grant, session_id=wish.session_id)
-    return Continued(StreamAccount(deployment, own, opened.stream, point), past, opened)
+    account = StreamAccount(deployment, own, opened.stream, point)
+    return Continued(account, past, opened, _end(summary, now))
+
+
+def give_back(deployment: Deployment, continued: Continued) -> None:
+    """A stream that was taken over, and is not gone on with, has ended as it had before.
+
+    Its peer may ask for it again, here or elsewhere.
+    """
+    try:
+        deployment.writer.put(continued.ended)
+    except StoreError as error:
+        log.error("stream_not_given_back", session=continued.ended.session_id, cause=str(error))
+
+
+def _end(summary: StreamSummary, now: datetime) -> StreamClosed:
+    """How a stream had ended; one whose server never said so was lost."""
+    return StreamClosed(
+        summary.session_id,
+        summary.stream,
+        closed_at=summary.closed_at or now,
+        reason=summary.reason or "lost",
+        audio_ms=summary.audio_ms,
+        speech_ms=summary.speech_ms,
+        wall_ms=summary.wall_ms,
+        words=summary.words,
+    )

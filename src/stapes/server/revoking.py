@@ -95,15 +95,22 @@ def revoke_tag(
     compartment_ids: frozenset[str] | None,
     order: Order,
     *,
+    tenancy_id: str | None = None,
     is_second_look: bool = False,
 ) -> int:
-    """Take back every session of some compartments (None: of all) that has a free-form tag.
+    """Take back every session of some compartments, and of a tenancy, that has a free-form tag.
+
+    None stands for all of them.
 
     Returns how many. Sessions of the tag that are issued later are left alone. A second look is
     noted in the audit log only when it found something.
     """
     chosen = SessionFilter(
-        compartment_ids, tag=tag, issued_from=order.since, issued_before=order.at
+        compartment_ids,
+        tag=tag,
+        issued_from=order.since,
+        issued_before=order.at,
+        tenancy_id=tenancy_id,
     )
     found = [
         Revoked(session.tenancy_id, "session", session.session_id, order.at)

@@ -15,9 +15,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, StrictStr, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from stapes.errors import NotAuthorizedOrNotFoundError
 from stapes.identity import tags
-from stapes.identity.access import compartments_for
 from stapes.identity.model import Verb
 from stapes.server.authentication import Caller, verify_request
 from stapes.server.deployment import Deployment
@@ -33,7 +31,7 @@ from stapes.server.revoking import (
     revoke_user,
 )
 from stapes.server.session_resources import RevokedSessions
-from stapes.server.sessions import find, require_root, require_user
+from stapes.server.sessions import find, reach, require_root, require_user
 from stapes.server.sessions_endpoint import SESSION, SESSION_ID, SESSIONS
 
 KEY = r"^[!-\-/-~]+$"
@@ -121,13 +119,12 @@ async def revoke_by_tag(request: Request) -> Response:
     body = await request.body()
     caller = verify_request(deployment, request, body)
     details = parse_body(RevokeByTagDetails, body, TAG_ALLOWED)
-    places = compartments_for(deployment.known.directory, caller.user_id, Verb.MANAGE)
-    if not places:
-        raise NotAuthorizedOrNotFoundError(f"{caller.user_id} manages nothing")
+    places = reach(deployment, caller, Verb.MANAGE)
     work = partial(
         revoke_tag,
         tag=(details.key, details.value),
         compartment_ids=places,
+        tenancy_id=caller.tenancy_id,
         order=_order(deployment, caller),
     )
     taken = await carry_out(deployment, work)

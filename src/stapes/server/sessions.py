@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from stapes.accounts import receipts
 from stapes.errors import NotAuthorizedOrNotFoundError, SessionOpenError, StoreError
-from stapes.identity.access import require
+from stapes.identity.access import allowed, compartments_for, require
 from stapes.identity.model import Directory, Verb
 from stapes.identity.ocid import is_ocid
 from stapes.server.authentication import Caller
@@ -65,6 +65,21 @@ def _place(directory: Directory, session: SessionSummary) -> str:
     """The compartment whose policies cover a session: the root, when its own is gone."""
     is_there = session.compartment_id in directory.compartments
     return session.compartment_id if is_there else session.tenancy_id
+
+
+def reach(deployment: Deployment, caller: Caller, verb: Verb) -> frozenset[str] | None:
+    """The compartments in which a caller may do this; None: the whole of their tenancy.
+
+    That is more than all its compartments: sessions outlast the one they were of. Raises
+    `NotAuthorizedOrNotFoundError` when there is none.
+    """
+    directory = deployment.known.directory
+    if allowed(directory, caller.user_id, verb, caller.tenancy_id):
+        return None
+    places = compartments_for(directory, caller.user_id, verb)
+    if not places:
+        raise NotAuthorizedOrNotFoundError(f"{caller.user_id} may {verb} nothing")
+    return places
 
 
 def require_root(deployment: Deployment, caller: Caller, verb: Verb) -> None:

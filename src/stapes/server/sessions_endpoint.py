@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from stapes.errors import NotAuthorizedOrNotFoundError
-from stapes.identity.access import compartments_for, require
+from stapes.identity.access import require
 from stapes.identity.model import Verb
 from stapes.identity.ocid import is_ocid
 from stapes.server.authentication import Caller, verify_request
@@ -30,7 +29,7 @@ from stapes.server.session_resources import (
     summarise,
     transcript,
 )
-from stapes.server.sessions import ask, find, receipt, streams_of
+from stapes.server.sessions import ask, find, reach, receipt, streams_of
 from stapes.store.port import SessionFilter, SessionSummary, Store
 from stapes.store.records import Audited
 
@@ -81,16 +80,12 @@ async def list_sessions(request: Request) -> Response:
 
 def _chosen(deployment: Deployment, caller: Caller, query: ListSessionsQuery) -> SessionFilter:
     """What is listed. Raises `NotAuthorizedOrNotFoundError` when that could be nothing at all."""
-    directory = deployment.known.directory
     if query.compartment_id is not None:
-        require(directory, caller.user_id, Verb.INSPECT, query.compartment_id)
-        compartment_ids = frozenset({query.compartment_id})
-    else:
-        compartment_ids = compartments_for(directory, caller.user_id, Verb.INSPECT)
-        if not compartment_ids:
-            raise NotAuthorizedOrNotFoundError(f"{caller.user_id} may inspect nothing")
+        require(deployment.known.directory, caller.user_id, Verb.INSPECT, query.compartment_id)
+    one = None if query.compartment_id is None else frozenset({query.compartment_id})
     return SessionFilter(
-        compartment_ids=compartment_ids,
+        tenancy_id=caller.tenancy_id,
+        compartment_ids=one or reach(deployment, caller, Verb.INSPECT),
         user_id=query.user_id,
         state=query.lifecycle_state,
         tag=query.tag,

@@ -271,7 +271,7 @@ class Pump:
             return RecogniserRefused(error)
         self._account, self._ear = account, ear
         account.begin()
-        return RecogniserTaken()
+        return RecogniserTaken(*self._opening.spent)
 
     def _send(self, message: Message, is_partial: bool = False) -> None:
         """Have a message sent, unless the peer is away: a final when the store has it."""

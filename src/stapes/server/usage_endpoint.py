@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from stapes.accounts.usage import Sum, parse_grouping, sum_up
-from stapes.errors import NotAuthorizedOrNotFoundError
-from stapes.identity.access import compartments_for
 from stapes.identity.model import Verb
 from stapes.server.authentication import verify_request
 from stapes.server.deployment import Deployment
@@ -18,7 +16,7 @@ from stapes.server.openapi import operation, query_parameters
 from stapes.server.parsing import parse_query
 from stapes.server.session_query import TIME_RULE, Time
 from stapes.server.session_resources import RealtimeSessionUsage, RealtimeSessionUsageItem
-from stapes.server.sessions import ask
+from stapes.server.sessions import ask, reach
 from stapes.store.port import Store
 
 USAGE = "/20220101/realtimeSessionUsage"
@@ -59,14 +57,17 @@ async def usage(request: Request) -> Response:
     deployment: Deployment = request.app.state.deployment
     caller = verify_request(deployment, request, await request.body())
     query = parse_query(UsageQuery, request, ALLOWED)
-    places = compartments_for(deployment.known.directory, caller.user_id, Verb.READ)
-    if not places:
-        raise NotAuthorizedOrNotFoundError(f"{caller.user_id} may read nothing")
+    places = reach(deployment, caller, Verb.READ)
     name_of = parse_grouping(query.by)
 
     def sums(store: Store) -> list[Sum]:
-        closed = store.closed_streams(query.time_from, query.time_to)
-        return sum_up((each for each in closed if each.compartment_id in places), name_of)
+        seen = (
+            each
+            for each in store.closed_streams(query.time_from, query.time_to)
+            if each.tenancy_id == caller.tenancy_id
+            and (places is None or each.compartment_id in places)
+        )
+        return sum_up(seen, name_of)
 
     items = [
         RealtimeSessionUsageItem(

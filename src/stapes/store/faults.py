@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 
 from sqlalchemy.exc import (
     DataError,
@@ -22,13 +23,16 @@ WRONG_TYPE = "42804"
 UNBOUND = (OverflowError, UnicodeEncodeError, TypeError)
 """What SQLAlchemy lets through: a number over 64 bits, a lone surrogate, what is no JSON."""
 
+UNREADABLE = JSONDecodeError
+"""What it lets through of a row that others wrote."""
+
 
 @contextmanager
 def told_as_store_errors() -> Iterator[None]:
     """Raise what the database's driver raises as `StoreError` or `RecordRefusedError`."""
     try:
         yield
-    except (SQLAlchemyError, *UNBOUND) as error:
+    except (SQLAlchemyError, *UNBOUND, UNREADABLE) as error:
         raise _as_store_error(error) from error
 
 

@@ -93,9 +93,9 @@ class MemoryStore:
             {(it.tenancy_id, it.subject): it.revoked_at for it in revoked if it.scope == "user"},
         )
 
-    def retried_since(self, since: datetime) -> list[SessionCreated]:
+    def retried_since(self, since: datetime, *, most: int) -> list[SessionCreated]:
         """See `stapes.store.port.Store.retried_since`."""
-        return sorted(
+        found = sorted(
             (
                 token
                 for token in self._kept.sessions.values()
@@ -103,6 +103,7 @@ class MemoryStore:
             ),
             key=lambda token: (token.issued_at, token.session_id),
         )
+        return found[max(0, len(found) - most) :]
 
     def claim_stream(
         self, opened: StreamOpened, *, only_first: bool = False, won: Contest | None = None

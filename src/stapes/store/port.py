@@ -98,6 +98,7 @@ class SessionFilter:
     issued_from: datetime | None = None
     issued_before: datetime | None = None
     session_id: str | None = None
+    tenancy_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,11 @@ class Store(Protocol):
         """What was taken back, as far as tokens that could still be used at ``now`` go."""
         ...
 
-    def retried_since(self, since: datetime) -> list[SessionCreated]:
-        """Tokens issued at or after ``since`` on a request with a retry token, oldest first."""
+    def retried_since(self, since: datetime, *, most: int) -> list[SessionCreated]:
+        """Tokens issued at or after ``since`` on a request with a retry token, oldest first.
+
+        Of more than ``most``, the newest.
+        """
         ...
 
     def claim_stream(

@@ -29,13 +29,14 @@ def all_of(kind: type[Any], table: FromClause) -> Select[Any]:
     return select(*(table.c[field.name] for field in fields(kind)))
 
 
-def retried_since(since: datetime) -> Select[Any]:
-    """See `stapes.store.port.Store.retried_since`."""
+def retried_since(since: datetime, most: int) -> Select[Any]:
+    """See `stapes.store.port.Store.retried_since`; newest first."""
     sessions = tables.sessions
     return (
         all_of(SessionCreated, sessions)
         .where(sessions.c.retry_token.is_not(None), sessions.c.issued_at >= since)
-        .order_by(sessions.c.issued_at, sessions.c.session_id)
+        .order_by(sessions.c.issued_at.desc(), sessions.c.session_id.desc())
+        .limit(most)
     )
 
 
@@ -162,6 +163,8 @@ def _wanted(chosen: SessionFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if chosen.compartment_ids is not None:
         found.append(sessions.c.compartment_id.in_(sorted(chosen.compartment_ids)))
+    if chosen.tenancy_id is not None:
+        found.append(sessions.c.tenancy_id == chosen.tenancy_id)
     if chosen.user_id is not None:
         found.append(sessions.c.user_id == chosen.user_id)
     if chosen.session_id is not None:

@@ -115,9 +115,9 @@ class SqlStore:
             {(it.tenancy_id, it.subject): it.revoked_at for it in rows if it.scope == "user"},
         )
 
-    def retried_since(self, since: datetime) -> list[SessionCreated]:
+    def retried_since(self, since: datetime, *, most: int) -> list[SessionCreated]:
         """See `stapes.store.port.Store.retried_since`."""
-        return self._records(SessionCreated, queries.retried_since(since))
+        return self._records(SessionCreated, queries.retried_since(since, most))[::-1]
 
     def claim_stream(
         self, opened: StreamOpened, *, only_first: bool = False, won: Contest | None = None

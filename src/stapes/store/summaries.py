@@ -68,6 +68,7 @@ def is_chosen(it: SessionSummary, chosen: SessionFilter) -> bool:
     """Whether a filter lets a session through."""
     return (
         (chosen.compartment_ids is None or it.compartment_id in chosen.compartment_ids)
+        and chosen.tenancy_id in {None, it.tenancy_id}
         and chosen.user_id in {None, it.user_id}
         and chosen.session_id in {None, it.session_id}
         and chosen.state in {None, it.state}

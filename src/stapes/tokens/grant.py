@@ -21,6 +21,7 @@ class Grant:
         expires_at: until when a socket may be opened; aware. A live session outlasts it.
         jti: the token's own id.
         limits: bounds, or None.
+        kid: which key signed the token; None when there was none.
     """
 
     session_id: str
@@ -31,3 +32,4 @@ class Grant:
     expires_at: datetime
     jti: str
     limits: Limits | None = None
+    kid: str | None = None

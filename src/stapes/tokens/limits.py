@@ -28,8 +28,8 @@ class Limits:
     Attributes:
         single_use: the token serves one opening, and resumes of that one.
         ttl_s: life of the token, s.
-        max_session_s: longest session, s.
-        max_audio_s: most audio over the whole session, s.
+        max_session_s: longest time that the session's streams may last together, s.
+        max_audio_s: most audio that they may have together, s.
         language_code: the only languageCode, in BCP 47 as it was given.
         model_type: the only modelType, upper-case.
         origin: the only Origin of the upgrade, lower-case as browsers send it.

@@ -65,7 +65,7 @@ def verify(  # noqa: PLR0917
     _check_started(claims, "iat", now, skew_s)
     _check_started(claims, "nbf", now, skew_s)
     _check_not_expired(claims, now, skew_s + late_s)
-    return _grant(claims)
+    return _grant(claims, header["kid"])
 
 
 def check_compartment(grant: Grant, compartment_id: str) -> None:
@@ -146,7 +146,7 @@ def _check_not_expired(claims: dict[str, Any], now: datetime, skew_s: float) -> 
         raise TokenExpiredError("past exp")
 
 
-def _grant(claims: dict[str, Any]) -> Grant:
+def _grant(claims: dict[str, Any], kid: str) -> Grant:
     return Grant(
         session_id=_text(claims, "sid"),
         tenancy_id=_text(claims, "tenant"),
@@ -156,6 +156,7 @@ def _grant(claims: dict[str, Any]) -> Grant:
         expires_at=datetime.fromtimestamp(_second(claims, "exp"), UTC),
         jti=_text(claims, "jti"),
         limits=parse_claim(claims["limits"]) if "limits" in claims else None,
+        kid=kid,
     )
 
 
