@@ -34,10 +34,10 @@ from stapes.server.rotation import Rotation, rotate
 from stapes.store.records import Revoked
 from tests.attacks.forging import decode
 from tests.attacks.people import NO_TLS, Someone, ask, change, minted_by, someone
-from tests.attacks.processes import MOST_LIVE, MOST_MINTED, Pair, Process, serving_pair
-from tests.attacks.sockets import NOT_AUTHENTICATED, TOO_MANY, Answer, opened, presenting, say
+from tests.attacks.processes import MOST_LIVE, MOST_MINTED, Pair, Process, live, serving_pair
+from tests.attacks.sockets import NOT_AUTHENTICATED, TOO_MANY, Answer, presenting, say
 from tests.postgres import postgres_server
-from tests.scenarios.conftest import Peer, peer
+from tests.scenarios.conftest import Peer
 
 DATABASES = ("sqlite", "postgresql")
 LONGEST_MS = 1000
@@ -141,7 +141,7 @@ async def _live_quota(pair: Pair, who: Someone) -> float:
     spare = await asyncio.to_thread(minted_by, pair.first.url, who)
     async with AsyncExitStack() as stack:
         for number in range(MOST_LIVE):
-            await stack.enter_async_context(_live(pair.both[number % 2], who))
+            await stack.enter_async_context(live(pair.both[number % 2], who))
         return await _until(pair, lambda server: _answers(server, spare, TOO_MANY))
 
 
@@ -167,19 +167,11 @@ WAYS: Mapping[str, Way] = {
 
 
 @asynccontextmanager
-async def _live(server: Process, who: Someone) -> AsyncIterator[tuple[Peer, RealtimeSessionToken]]:
-    token = await asyncio.to_thread(minted_by, server.url, who)
-    async with peer(server.ws_url) as client:
-        await opened(client, token)
-        yield client, token
-
-
-@asynccontextmanager
 async def _live_on_both(
     pair: Pair, who: Someone
 ) -> AsyncIterator[list[tuple[Peer, RealtimeSessionToken]]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(_live(server, who)) for server in pair.both]
+        yield [await stack.enter_async_context(live(server, who)) for server in pair.both]
 
 
 async def _until(pair: Pair, is_so: Callable[[Process], Awaitable[bool]]) -> float:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from stapes.accounts.receipts import AMOUNTS, TYPE, StreamUse, receipt, sign, verify
 from stapes.errors import ReceiptError, TokenError
 from stapes.tokens.keys import SigningKey
-from stapes.tokens.minting import claims, mint
+from stapes.tokens.minting import mint
 from stapes.tokens.verification import verify as verify_token
+from tests.tokens.claimed import some_claims
 
 KEY = SigningKey.of(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER = SigningKey.of(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
@@ -185,17 +186,7 @@ def test_a_detached_signature_of_another_kind_is_refused(headers: dict[str, str]
 
 def test_a_signature_of_a_receipt_is_no_session_token() -> None:
     """Neither as it is, detached, nor with its payload put back, be it the claims of a token."""
-    claimed = claims(
-        session_id="session",
-        tenancy_id="tenancy",
-        compartment_id="compartment",
-        user_id="user",
-        jti="jti",
-        issuer="stapes",
-        audience="stapes-realtime",
-        now=NOON,
-        ttl_s=3600,
-    )
+    claimed = some_claims(NOON)
     token = mint(claimed, KEY)
     assert verify_token(token, KEYS, "stapes", "stapes-realtime", NOON, 30).user_id == "user"
 

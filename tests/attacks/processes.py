@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,9 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +22,15 @@ import httpx
 from pydantic import SecretStr
 
 import stapes
+from stapes import RealtimeSessionToken
 from stapes.server.home import Home
 from stapes.server.new_home import create_home
 from stapes.store.port import Store
 from stapes.store.sql import open_store
+from tests.attacks.people import Someone, minted_by
+from tests.attacks.sockets import opened
 from tests.conftest import UNLIMITED
+from tests.scenarios.conftest import Peer, peer
 
 SOURCES = str(Path(stapes.__file__).parents[1])
 START_TIMEOUT_S = 120
@@ -135,3 +140,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         # Its workers are in its session, which nobody else is in.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@asynccontextmanager
+async def live(server: Process, who: Someone) -> AsyncIterator[tuple[Peer, RealtimeSessionToken]]:
+    """A socket that is open for somebody, and the token that opened it."""
+    token = await asyncio.to_thread(minted_by, server.url, who)
+    async with peer(server.ws_url) as client:
+        await opened(client, token)
+        yield client, token

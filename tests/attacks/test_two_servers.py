@@ -20,7 +20,7 @@ from stapes.identity.key_changes import enable_key
 from stapes.store.records import Revoked
 from tests.attacks.forging import claims_of, decode
 from tests.attacks.people import Someone, ask, change, minted_by, someone
-from tests.attacks.processes import MOST_LIVE, MOST_MINTED, Pair, Process
+from tests.attacks.processes import MOST_LIVE, MOST_MINTED, Pair, Process, live
 from tests.attacks.sockets import (
     NOT_AUTHENTICATED,
     OPENED,
@@ -65,14 +65,6 @@ async def soon_answered(server: Process, token: RealtimeSessionToken, expected: 
     async with asyncio.timeout(PATIENCE_S):
         while await answer(server, token) != expected:
             await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def live(server: Process, who: Someone) -> AsyncIterator[tuple[Peer, RealtimeSessionToken]]:
-    token = await asyncio.to_thread(minted_by, server.url, who)
-    async with peer(server.ws_url) as client:
-        await opened(client, token)
-        yield client, token
 
 
 async def ended(*clients: Peer) -> set[Answer]:

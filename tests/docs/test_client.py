@@ -17,7 +17,7 @@ from stapes.samples import load
 from tests.conftest import Served
 
 TEXT = (Path(__file__).parents[2] / "docs" / "client.md").read_text(encoding="utf-8")
-LIVE, PLAIN = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+LIVE, PLAIN, MINTING = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SHORT = load("short").path
 
 
@@ -57,6 +57,17 @@ def test_example_without_a_loop_returns_finals(
     chunks: Iterator[bytes] = file_source(SHORT).chunks()
     (text,) = example(PLAIN)["transcribe"](chunks)
     assert text.startswith("zero one two")
+
+
+def test_example_of_a_backend_makes_a_token_that_connects(
+    example: Callable[[str], dict[str, Any]], served: Served
+) -> None:
+    """Its JSON is all that a client needs."""
+    handed_on = example(MINTING)["token_for"]("7")
+    token = stapes.RealtimeSessionToken.model_validate_json(handed_on)
+    assert token.freeform_tags == {"call": "7"}
+    with stapes.connect_sync(served.url, token=token) as session:
+        assert session.session_id == token.session_id
 
 
 def test_arguments_are_all_there() -> None:

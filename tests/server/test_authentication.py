@@ -20,7 +20,8 @@ from stapes.identity.model import Directory
 from stapes.identity.ocid import is_ocid
 from stapes.server.authentication import grant_for_credentials, grant_for_token
 from stapes.signing.signer import sign_credentials
-from stapes.tokens.minting import claims, mint
+from stapes.tokens.minting import mint
+from tests.tokens.claimed import some_claims
 
 if TYPE_CHECKING:
     from stapes.server.deployment import Deployment
@@ -32,18 +33,14 @@ OTHERS_COMPARTMENT = f"ocid1.compartment.oc1..{'a' * 60}"
 
 
 def token(served: Served, **changes: Any) -> str:
-    made = {
-        "session_id": "session",
-        "tenancy_id": served.home.tenancy_id,
-        "compartment_id": served.home.compartment_id,
-        "user_id": served.home.user_id,
-        "jti": "jti",
-        "issuer": "stapes",
-        "audience": "stapes-realtime",
-        "now": NOW,
-        "ttl_s": 60,
+    home = served.home
+    whose = {
+        "tenancy_id": home.tenancy_id,
+        "compartment_id": home.compartment_id,
+        "user_id": home.user_id,
     }
-    return mint(claims(**{**made, **changes}), served.deployment.signing_key(datetime.now(UTC)))
+    made = some_claims(NOW, **{**whose, "ttl_s": 60, **changes})
+    return mint(made, served.deployment.signing_key(datetime.now(UTC)))
 
 
 def credentials(served: Served, uri: str = URI) -> dict[str, str]:

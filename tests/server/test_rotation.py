@@ -30,8 +30,9 @@ from stapes.store.port import Store
 from stapes.store.records import Record, SigningKeyAdded
 from stapes.store.sql import open_store
 from stapes.tokens.keys import SigningKey, jwk
-from stapes.tokens.minting import claims, mint
+from stapes.tokens.minting import mint
 from stapes.tokens.verification import verify
+from tests.tokens.claimed import some_claims
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TTL_S, SKEW_S = 3600, 30
@@ -54,18 +55,7 @@ def store(home: Home) -> Iterator[Store]:
 
 def token(key: SigningKey, now: datetime) -> str:
     """A token of the longest life."""
-    made = claims(
-        session_id="session",
-        tenancy_id="tenancy",
-        compartment_id="compartment",
-        user_id="user",
-        jti="jti",
-        issuer="stapes",
-        audience="stapes-realtime",
-        now=now,
-        ttl_s=TTL_S,
-    )
-    return mint(made, key)
+    return mint(some_claims(now, ttl_s=TTL_S), key)
 
 
 def open_with(home: Home, store: Store, text: str, now: datetime) -> str:

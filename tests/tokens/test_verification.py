@@ -34,8 +34,9 @@ from stapes.errors import (
 from stapes.tokens.grant import Grant
 from stapes.tokens.keys import SigningKey, jwk
 from stapes.tokens.limits import Limits
-from stapes.tokens.minting import claims, mint
+from stapes.tokens.minting import mint
 from stapes.tokens.verification import LONGEST_BYTES, check_compartment, verify
+from tests.tokens.claimed import some_claims
 
 SKEW_S = 30
 TTL_S = 600
@@ -54,18 +55,7 @@ def encode_json(value: object) -> str:
 @pytest.fixture
 def some(now: datetime) -> dict[str, Any]:
     """Claims of a token that verifies at ``now``."""
-    return claims(
-        session_id="session",
-        tenancy_id="tenancy",
-        compartment_id="compartment",
-        user_id="user",
-        jti="id",
-        issuer="stapes",
-        audience="stapes-realtime",
-        now=now,
-        ttl_s=TTL_S,
-        limits=Limits(single_use=True),
-    )
+    return some_claims(now, ttl_s=TTL_S, limits=Limits(single_use=True))
 
 
 @pytest.fixture
