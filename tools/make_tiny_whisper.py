@@ -63,6 +63,7 @@ def make(
     says: Mapping[int, int] = SENTENCE,
     loops: bool = False,
     hears_speech: bool = True,
+    knows_languages: bool = True,
 ) -> Path:
     """Write the model; return its folder.
 
@@ -73,6 +74,7 @@ def make(
         says: marks, words and ends by their position in the text; made-up words are between.
         loops: whether it says the word at the first position over and over.
         hears_speech: whether it takes what it is given for speech.
+        knows_languages: whether it is a model of many languages, not of English alone.
 
     Takes half a second. The folder has 9 MB: the vocabulary is that of real models.
     """
@@ -86,7 +88,10 @@ def make(
         positions[PROMPT:] = positions[PROMPT]
     rows = _projection(weights, positions, says, hears_speech=hears_speech)
     spec.decoder.projection.weight = sharpness * rows
-    spec.register_vocabulary(_tokens())
+    tokens = _tokens()
+    if not knows_languages:
+        tokens[EOT - 1] = "Ġ#"  # where a model of many languages has an empty one
+    spec.register_vocabulary(tokens)
     spec.config.suppress_ids = []
     spec.config.suppress_ids_begin = [EOT]
     spec.config.lang_ids = list(range(SOT + 1, SOT + 1 + len(LANGUAGES)))
@@ -176,7 +181,7 @@ def _text_tokens() -> list[str]:
     syllables = [first + second for first in "bdfgklmnprstvz" for second in "aeiou"]
     words = [f"Ġ{syllables[at % 70]}{syllables[at // 70 % 70]}" for at in range(400)]
     rest = [f"Ġ#{at}" for at in range(EOT - len(BYTES) - len(words) - 1)]
-    return [*BYTES, *words, *rest, ""]  # by an empty one is a model of many languages known
+    return [*BYTES, *words, *rest, ""]  # by the empty one is a model of many languages known
 
 
 def _tokens() -> list[str]:

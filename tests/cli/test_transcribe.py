@@ -60,6 +60,13 @@ def test_unreadable_files_do_not_stop_the_others(run: Run, at_server: tuple[str,
     assert text.startswith(f"Error: cannot read {__file__}: ")
 
 
+def test_a_model_of_the_other_type_can_be_asked_for(run: Run, at_server: tuple[str, ...]) -> None:
+    """This server has none, and says so."""
+    result = run("transcribe", *at_server, "--fast", "--model-type", "WHISPER", SHORT)
+    assert result.exit_code == 1
+    assert "modelType WHISPER is not installed on this server" in result.stderr
+
+
 def test_nothing_readable_starts_no_server(run: Run) -> None:
     """Not even a profile is needed to say so."""
     result = run("transcribe", "/no.wav")

@@ -65,6 +65,21 @@ def test_capital_models_do_not_shout(changed: Change) -> None:
     assert not SherpaEngine(DIGITS).is_capital
 
 
+@pytest.mark.parametrize(
+    "option", ['real_time_factor = "low"', "real_time_factor = 0", 'delay_ms = "some"']
+)
+def test_an_option_that_is_no_number_is_named(changed: Change, option: str) -> None:
+    """Before a stream would come to grief of it."""
+    name = option.partition(" ")[0]
+    record = changed() / RECORD
+    lines = record.read_text(encoding="utf-8").splitlines()
+    rest = [line for line in lines if not line.startswith(name)]
+    rest.insert(rest.index("[sherpa]") + 1, option)
+    record.write_text("\n".join(rest), encoding="utf-8")
+    with pytest.raises(EngineError, match=f"option {name}"):
+        SherpaEngine(record.parent)
+
+
 def test_times_of_tokens() -> None:
     """Less the model's delay; evenly spread where it has none."""
     timed = SimpleNamespace(tokens=["a", "b"], timestamps=[0.1, 0.5])

@@ -67,6 +67,14 @@ def test_every_language_can_be_asked_for(engine: WhisperEngine, speech: Pcm) -> 
     assert words(engine, speech, "jv")
 
 
+def test_a_model_of_english_alone(tmp_path: Path) -> None:
+    """It does not say that it could tell which language is spoken."""
+    model = WhisperEngine(make_tiny_whisper.make(tmp_path / "model", knows_languages=False))
+    assert model.capabilities.languages == ("en",)
+    with pytest.raises(EngineError, match="auto"):
+        model.open(HearingParams("auto", "WHISPER"))
+
+
 def test_streams_side_by_side(engine: WhisperEngine, speech: Pcm) -> None:
     """Two recognisers of one model hear what each would hear alone."""
     first, second = (engine.open(HearingParams("en", "WHISPER")) for _ in range(2))

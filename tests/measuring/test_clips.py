@@ -34,7 +34,29 @@ def test_manifest(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("row", [{"audio": "1.wav"}, {"text": "one"}, ["1.wav", "one"]])
+def test_any_language(tmp_path: Path) -> None:
+    """One that is to be found out can be any."""
+    path = manifest(
+        tmp_path,
+        {"audio": "1.wav", "text": "eins", "language": "de"},
+        {"audio": "2.wav", "text": "one", "language": "en"},
+    )
+    assert [clip.text for clip in read_manifest(path, "auto")] == ["eins", "one"]
+
+
+def test_nothing_may_be_spoken(tmp_path: Path) -> None:
+    """Then every word that is heard is one too many."""
+    (clip,) = read_manifest(manifest(tmp_path, {"audio": "noise.wav", "text": ""}))
+    assert clip.text == ""
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *({"audio": "1.wav"}, {"text": "one"}, ["1.wav", "one"]),
+        *({"audio": "", "text": "one"}, {"audio": "1.wav", "text": None}, {"audio": 1, "text": ""}),
+    ],
+)
 def test_row_that_is_none(tmp_path: Path, row: object) -> None:
     """The line that is wrong is named."""
     path = manifest(tmp_path, {"audio": "1.wav", "text": "one"}, row)
@@ -68,6 +90,8 @@ def test_clips_are_spread_over_their_set() -> None:
     clips = [Clip(Path(str(n)), "", name) for name in "ab" for n in range(6)]
     assert [clip.path.name for clip in spread(clips, 2)] == ["0", "3", "0", "3"]
     assert spread(clips, None) == clips
+    assert [len(spread(clips, most)) for most in range(1, 8)] == [2, 4, 6, 8, 10, 12, 12]
+    assert len(spread([Clip(Path(str(n)), "", "a") for n in range(9)], 7)) == 7
 
 
 def test_span_of_speech() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from stapes.client.results import Final, Partial
+from stapes.measuring import capacity
 from stapes.measuring.capacity import LATEST_MS, Step
 from stapes.measuring.delays import Delays, as_figures, delays, joined, percentiles, revisions
 from stapes.measuring.playing import Script, Shown, script, text_of
@@ -55,6 +59,14 @@ def test_a_clip_that_was_not_heard() -> None:
     assert (len(found.first_partial_ms), len(found.final_ms), found.missed) == (1, 1, 1)
 
 
+def test_a_final_is_no_partial() -> None:
+    """Of an engine that has finals alone, no delay of partials can be told."""
+    found = delays(TWO, [HEARD[2], HEARD[4]], 700)
+    assert found.first_partial_ms == ()
+    assert found.final_ms == (100.0, 200.0)
+    assert as_figures(found)["without_partials"] == 2
+
+
 def test_percentiles() -> None:
     """To whole ms; nothing has none."""
     assert percentiles(list(range(101))) == {"p50": 50.0, "p95": 95.0, "p99": 99.0}
@@ -87,8 +99,8 @@ def test_text_is_that_of_the_finals() -> None:
     assert text_of(HEARD) == "the dog ran home"
 
 
-def step(*final_ms: float, missed: int = 0, problem: str = "") -> Step:
-    return Step(2, Delays((), final_ms, (), missed, 0, 0), problem)
+def step(*final_ms: float, missed: int = 0, problem: str = "", streams: int = 2) -> Step:
+    return Step(streams, Delays((), final_ms, (), missed, 0, 0), problem)
 
 
 def test_a_step_keeps_up() -> None:
@@ -98,3 +110,20 @@ def test_a_step_keeps_up() -> None:
     assert not step(100, missed=1).kept_up
     assert not step(100, problem="refused").kept_up
     assert not step().kept_up
+
+
+async def test_a_clip_that_nobody_can_hear_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one stream alone has no final of, more streams have none of either."""
+    unheard = {1: 1, 2: 2, 3: 4}
+
+    async def played(*asked: Any) -> Step:
+        return step(100, missed=unheard[asked[-1]], streams=asked[-1])
+
+    monkeypatch.setattr(capacity, "step", played)
+    server: Any = None
+    found = [each async for each in capacity.climb(server, TWO, {}, 700)]
+    assert [(each.streams, each.missing, each.kept_up) for each in found] == [
+        (1, 0, True),
+        (2, 0, True),
+        (3, 1, False),
+    ]

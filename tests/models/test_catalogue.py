@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from stapes.engines import registry
 from stapes.engines.pocketsphinx import PocketSphinxEngine
 from stapes.errors import ModelError
 from stapes.models.catalogue import (
+    ENGINES,
     EXTRAS,
     Need,
     advice,
@@ -96,6 +98,8 @@ def test_a_home_adds_rows_before_the_others_and_replaces_them(tmp_path: Path) ->
         ('"sherpa"', '"whisper"\nrole = "punctuation"', "no model of whisper sets marks"),
         ("streaming = true", "streaming = true\nrevison = 1", "mine: revison"),
         ('[{ path = "model.onnx" }]', "[]", "a model has files"),
+        ('"sherpa"', '"sherpaa"', "no engine is called sherpaa; there are: pocketsphinx, "),
+        ('"sherpa"', '"whisper"', "a model of the engine whisper has the model_type WHISPER"),
         ("[models.mine]", "[models.mine", "cannot be read"),
     ],
 )
@@ -158,3 +162,8 @@ def test_a_name_that_is_not_there_is_an_error() -> None:
     """It says where the names are."""
     with pytest.raises(ModelError, match="stapes models list"):
         find(read_catalogue(), "nonesuch")
+
+
+def test_a_row_may_name_every_engine_there_is() -> None:
+    """Those of the registry."""
+    assert sorted(ENGINES) == sorted(registry.ENGINES)

@@ -119,6 +119,39 @@ def test_a_cut_connection_leaves_nothing_and_the_next_pull_goes_on(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
+def test_what_the_catalogue_says_of_a_model_that_is_there_is_taken_over(
+    tmp_path: Path, hub: Hub
+) -> None:
+    """Its languages, options and licence are those of the row that was changed meanwhile."""
+    pull(row(), tmp_path, mirror=hub.url)
+    hub.asked.clear()
+    other = {"languages": ["en-US", "en-GB"], "sherpa": {"delay_ms": 80}, "licence": "MIT"}
+    found = pull(row(**other), tmp_path, mirror=hub.url)
+    assert [path for _, path, _ in hub.asked if "resolve" in path] == []
+    assert found.row == read_record(tmp_path / "tiny")
+    assert found.row == pinned().model_copy(update={**other, "languages": ("en-US", "en-GB")})
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == sorted(
+        ("lang", "model.onnx", RECORD)
+    )
+
+
+def test_a_mirror_may_be_written_with_a_slash_behind_it(tmp_path: Path, hub: Hub) -> None:
+    """It is the same mirror."""
+    pull(row(), tmp_path, mirror=f"{hub.url}/")
+    assert all("//" not in path for _, path, _ in hub.asked)
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_hub(tmp_path: Path, hub: Hub) -> None:
+    """It is said as it is, and nothing is installed."""
+    full = tmp_path / f".tiny.pulling-{COMMIT[:12]}" / "model.onnx.part"
+    full.parent.mkdir()
+    full.symlink_to("/dev/full")
+    with pytest.raises(ModelError, match="No space left on device") as caught:
+        pull(row(), tmp_path, mirror=hub.url)
+    assert not isinstance(caught.value, HubUnreachableError)
+    assert installed(tmp_path) == set()
+
+
 def test_a_file_of_another_hash_than_the_catalogues_is_refused(tmp_path: Path, hub: Hub) -> None:
     """Nothing is installed, and the right one is fetched when it is there."""
     hub.files["model.onnx"] = WEIGHTS[::-1]

@@ -159,3 +159,23 @@ def test_one_model_alone(tmp_path: Path) -> None:
             only(name, shelf)
         assert f"no model {name!r} that hears is installed" in str(caught.value)
         assert "there are: mine, other, pocketsphinx" in str(caught.value)
+
+
+def test_what_is_left_of_another_model_stays(tmp_path: Path) -> None:
+    """One whose name only begins the same may be in the middle of a download."""
+    install(tmp_path)
+    left = tmp_path / ".mine.en.pulling-0123456789ab"
+    for folder in (left, tmp_path / ".mine.pulling-0123456789ab"):
+        folder.mkdir()
+    remove(tmp_path, "mine")
+    assert list(tmp_path.iterdir()) == [left]
+
+
+def test_a_shelf_that_cannot_be_changed_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """As any other."""
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ModelError, match=r"file/models cannot be changed: "),
+        locked(tmp_path / "file" / "models"),
+    ):
+        raise AssertionError

@@ -130,12 +130,12 @@ async def test_the_log_says_which_model_serves_what(tmp_path: Path) -> None:
     assert (said["model"], said["languages"], said["domains"]) == ("mine", "en-GB en-US", "GENERIC")
 
 
-@pytest.mark.parametrize("broken", ["no engine", "no record"])
+@pytest.mark.parametrize("broken", ["no model", "no record"])
 async def test_a_model_that_cannot_be_loaded_leaves_its_place_to_the_next(
     tmp_path: Path, broken: str
 ) -> None:
     """And is logged."""
-    engine = "nonesuch" if broken == "no engine" else "scripted"
+    engine = "sherpa" if broken == "no model" else "scripted"
     best = install(tmp_path, "zipformer-en", "en-US", engine=engine)
     if broken == "no record":
         (tmp_path / "zipformer-en" / RECORD).unlink()
@@ -156,10 +156,22 @@ async def test_a_model_serves_what_its_engine_really_can(tmp_path: Path) -> None
         assert pools.model_for(HearingParams()) == "pocketsphinx"
 
 
+async def test_a_model_that_serves_nothing_is_logged(tmp_path: Path) -> None:
+    """Its row says one thing, and its engine another."""
+    model = install(tmp_path, "zipformer-en", "en-US")
+    record = tmp_path / "zipformer-en" / RECORD
+    record.write_text(record.read_text().replace('"en-US"', '"fr-FR"'))
+    with capture_logs() as logs:
+        async with running([model, POCKETSPHINX]) as pools:
+            assert [share.model for share in pools.shares] == ["pocketsphinx"]
+    said = [entry["model"] for entry in logs if entry["event"] == "model serves nothing"]
+    assert said == ["zipformer-en"]
+
+
 async def test_a_server_without_any_model_that_loads_does_not_start(tmp_path: Path) -> None:
     """It says where to look."""
     with pytest.raises(EngineError, match="the log says why"):
-        await Pools.start([install(tmp_path, "mine", "en-US", engine="nonesuch")], CATALOGUE)
+        await Pools.start([install(tmp_path, "mine", "en-US", engine="sherpa")], CATALOGUE)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ from stapes.cli.terminal import Compartment, ConfigFile, ProfileName
 
 if TYPE_CHECKING:
     from stapes.cli.bench_reports import Measured
+    from stapes.engines.port import HearingParams
     from stapes.measuring.clips import Clip
 
 STANDARD_OUTPUT = Path("-")
 DEFAULT_FINAL_SILENCE_MS = 700
 UNREACHABLE_STREAMS = 1000
+ENGLISH = {"ORACLE": "en-US", "WHISPER": "en"}
 
 app = typer.Typer(no_args_is_help=True, help="Measure word errors, delays and capacity.")
 
@@ -33,7 +35,10 @@ Manifest = Annotated[
     Path | None,
     typer.Argument(help="JSON lines: audio, text, if need be set.", show_default="bundled samples"),
 ]
-Language = Annotated[str, typer.Option(help="Language code.")]
+Language = Annotated[
+    str | None, typer.Option(help="Language code.", show_default="en-US, or en for WHISPER")
+]
+ModelType = Annotated[str, typer.Option(help="ORACLE or WHISPER: the kind of model that hears.")]
 FinalSilence = Annotated[
     int, typer.Option("--final-silence-ms", help="Silence that settles a final, ms.", max=5000)
 ]
@@ -51,7 +56,8 @@ def wer(
         str | None,
         typer.Option(help="The engine for --direct.", show_default="the one of the settings"),
     ] = None,
-    language: Language = "en-US",
+    language: Language = None,
+    model_type: ModelType = "ORACLE",
     clips: Clips = None,
     url: Url = None,
     config_file: ConfigFile = None,
@@ -69,16 +75,19 @@ def wer(
 
     - stapes bench wer
     - stapes bench wer calls.jsonl --clips 50 --direct --plot wer.svg
+    - stapes bench wer anrufe.jsonl --model-type WHISPER --language de
     """
     from stapes.cli.bench_reports import measure_words
     from stapes.cli.own_server import server_at
     from stapes.measuring.scoring import normaliser
 
-    normaliser(language)  # a missing extra is told before anything is heard
-    chosen = _clips(manifest, language, clips, plot)
-    called = ((engine, None) if engine else _serving(language)) if direct else None
+    hearing = _hearing(language, model_type)
+    normaliser(hearing.language)  # a missing extra is told before anything is heard
+    _check_files(json_file, plot)
+    chosen = _clips(manifest, hearing, clips)
+    called = ((engine, None) if engine else _serving(hearing)) if direct else None
     with server_at(url, config_file, profile, compartment) as server:
-        measured = measure_words(server, chosen, language, called)
+        measured = measure_words(server, chosen, hearing, called)
     _publish(measured, json_file, plot)
 
 
@@ -87,7 +96,8 @@ def latency(
     manifest: Manifest = None,
     *,
     final_silence_ms: FinalSilence = DEFAULT_FINAL_SILENCE_MS,
-    language: Language = "en-US",
+    language: Language = None,
+    model_type: ModelType = "ORACLE",
     clips: Clips = None,
     url: Url = None,
     config_file: ConfigFile = None,
@@ -109,9 +119,11 @@ def latency(
     from stapes.cli.bench_reports import measure_delays
     from stapes.cli.own_server import server_at
 
-    chosen = _clips(manifest, language, clips, plot)
+    hearing = _hearing(language, model_type)
+    _check_files(json_file, plot)
+    chosen = _clips(manifest, hearing, clips)
     with server_at(url, config_file, profile, compartment) as server:
-        measured = measure_delays(server, chosen, language, final_silence_ms)
+        measured = measure_delays(server, chosen, hearing, final_silence_ms)
     _publish(measured, json_file, plot)
 
 
@@ -123,7 +135,8 @@ def capacity(
     most: Annotated[
         int | None, typer.Option(help="Stop at this many streams.", min=1, show_default="none")
     ] = None,
-    language: Language = "en-US",
+    language: Language = None,
+    model_type: ModelType = "ORACLE",
     clips: Clips = None,
     url: Url = None,
     config_file: ConfigFile = None,
@@ -146,26 +159,51 @@ def capacity(
     from stapes.cli.bench_reports import measure_capacity
     from stapes.cli.own_server import server_at
 
-    chosen = _clips(manifest, language, clips, plot)
+    hearing = _hearing(language, model_type)
+    _check_files(json_file, plot)
+    chosen = _clips(manifest, hearing, clips)
     # Our own server is to take what it is given: the measurement finds the limit.
-    streams = {"STAPES_STREAMS": str(most or UNREACHABLE_STREAMS)}
-    with server_at(url, config_file, profile, compartment, defaults=streams) as server:
-        measured = measure_capacity(server, chosen, language, final_silence_ms, most)
+    limits = {
+        "STAPES_STREAMS": str(most or UNREACHABLE_STREAMS),
+        "STAPES_LIVE_SESSIONS_PER_TENANCY": "0",
+    }
+    with server_at(url, config_file, profile, compartment, defaults=limits) as server:
+        measured = measure_capacity(server, chosen, hearing, final_silence_ms, most)
     _publish(measured, json_file, plot)
 
 
-def _clips(manifest: Path | None, language: str, most: int | None, plot: Path | None) -> list[Clip]:
+def _hearing(language: str | None, model_type: str) -> HearingParams:
+    """What every session asks for; without a language, English."""
+    from stapes.engines.port import HearingParams
+
+    kind = model_type.upper()
+    return HearingParams(language or ENGLISH.get(kind, ENGLISH["ORACLE"]), kind)
+
+
+def _check_files(json_file: Path | None, plot: Path | None) -> None:
+    """Raises `MeasuringError` when a file could not be written later: before all the work."""
+    from stapes.errors import MeasuringError
+    from stapes.measuring.plots import check_plot
+
+    check_plot(plot)
+    if json_file is not None and not json_file.parent.is_dir():
+        raise MeasuringError(f"there is no folder {json_file.parent} for the figures")
+
+
+def _clips(manifest: Path | None, hearing: HearingParams, most: int | None) -> list[Clip]:
+    """The clips that are asked for. Raises `MeasuringError` for one that is not there."""
+    from stapes.errors import MeasuringError
     from stapes.measuring.clips import bundled, read_manifest, spread
 
-    if plot is not None:
-        from stapes.measuring.plots import check_plot
+    chosen = spread(read_manifest(manifest, hearing.language) if manifest else bundled(), most)
+    for clip in chosen:
+        if not clip.path.is_file():
+            raise MeasuringError(f"there is no file {clip.path}, which {manifest} names")
+    return chosen
 
-        check_plot(plot)
-    return spread(read_manifest(manifest, language) if manifest else bundled(), most)
 
-
-def _serving(language: str) -> tuple[str, Path | None]:
-    """Engine and folder of the model that our own server would hear this language with."""
+def _serving(hearing: HearingParams) -> tuple[str, Path | None]:
+    """Engine and folder of the model that our own server would hear this with."""
     from stapes.models.catalogue import Need, choose, read_catalogue
     from stapes.models.shelf import only, read_shelf
     from stapes.settings import load
@@ -179,7 +217,8 @@ def _serving(language: str) -> tuple[str, Path | None]:
     models = {model.name: model for model in chosen if model.row.hears}
     best = choose({name: model.row.needs for name, model in models.items()}, catalogue)
     last = next(iter(models))  # what comes with Stapes, or the one that was named
-    model = models[best.get(Need("ORACLE", "GENERIC", language), last)]
+    need = Need(hearing.model_type, hearing.model_domain, hearing.language)
+    model = models[best.get(need, last)]
     return model.row.engine, model.folder
 
 
@@ -189,12 +228,10 @@ def _publish(measured: Measured, json_file: Path | None, plot: Path | None) -> N
 
     is_printed = json_file == STANDARD_OUTPUT
     Console(stderr=is_printed).print(*measured.tables)
-    if plot is not None:
-        measured.draw(plot)
-    if json_file is None:
-        return
     document = json.dumps(measured.figures, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     if is_printed:
         typer.echo(document, nl=False)
-    else:
+    elif json_file is not None:
         json_file.write_text(document, encoding="utf-8")
+    if plot is not None:
+        measured.draw(plot)

@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
 from stapes.client.profile import Server
+from stapes.client.urls import is_loopback
 from stapes.engines.port import HearingParams
 from stapes.engines.registry import load_engine
 from stapes.measuring import plots
@@ -28,6 +30,7 @@ from stapes.workers.cores import cores
 AFTER_MS = 1500
 """Silence after each clip beyond the threshold, so that a late final is still seen."""
 
+READY_TIMEOUT_S = 5.0
 WORST = 5
 SHOWN_CHARACTERS = 72
 
@@ -44,70 +47,80 @@ class Measured:
 def measure_words(
     server: Server,
     clips: Sequence[Clip],
-    language: str,
+    hearing: HearingParams,
     called: tuple[str, Path | None] | None,
 ) -> Measured:
     """Hear every clip through the server, and with an engine called directly if one is named.
 
     ``called`` is its name and the folder of its model.
     """
-    heard = {"service": [_through(server, clip, language) for clip in _tracked(clips, "service")]}
+    model = model_at(server.url, hearing)
+    heard = {"service": [_through(server, clip, hearing) for clip in _tracked(clips, "service")]}
     if called is not None:
-        loaded, params = load_engine(*called), HearingParams(language)
-        directly = [hear(loaded, clip.pcm(), params) for clip in _tracked(clips, "direct")]
+        loaded = load_engine(*called)
+        directly = [hear(loaded, clip.pcm(), hearing) for clip in _tracked(clips, "direct")]
         heard["direct"] = [each.text for each in directly]
     scored = {
-        way: [score(clip.text, text, language) for clip, text in zip(clips, texts, strict=True)]
+        way: [
+            score(clip.text, text, hearing.language)
+            for clip, text in zip(clips, texts, strict=True)
+        ]
         for way, texts in heard.items()
     }
     rates = {
         name: {way: word_error_rate(_of(name, clips, found)) for way, found in scored.items()}
         for name in sets(clips)
     }
-    wrong = worst(scored["service"], WORST)
+    wrong = _with_clips(worst(scored["service"], WORST), clips, scored["service"])
     figures = {
         "machine": machine(),
+        "model": model,
         "sets": {name: _rates_as_json(each) for name, each in rates.items()},
-        "worst": [asdict(each) for each in wrong],
+        "worst": [{"audio": str(clip.path), **asdict(each)} for clip, each in wrong],
     }
     return Measured(
         figures,
-        [_rates_table(rates), *([_worst_table(wrong)] if wrong else [])],
+        [_rates_table(rates, model), *([_worst_table(wrong)] if wrong else [])],
         lambda path: plots.draw_word_errors(path, rates, "Word error rate, 95 % interval"),
     )
 
 
 def measure_delays(
-    server: Server, clips: Sequence[Clip], language: str, threshold_ms: int
+    server: Server, clips: Sequence[Clip], hearing: HearingParams, threshold_ms: int
 ) -> Measured:
     """Play every clip in a session of its own, as it would be spoken."""
-    parameters = {
-        "finalSilenceThresholdInMs": str(threshold_ms),
-        "languageCode": language,
-    }
+    model = model_at(server.url, hearing)
+    parameters = {"finalSilenceThresholdInMs": str(threshold_ms), **_asked(hearing)}
     found = []
     for clip in _tracked(clips, "clips"):
         played = script([clip.pcm()], threshold_ms + AFTER_MS)
         shown = asyncio.run(play(server, played.pcm, parameters))
         found.append(delays(played, shown, threshold_ms))
     together = joined(found)
-    figures = {"machine": machine(), "final_silence_ms": threshold_ms, **as_figures(together)}
+    figures = {
+        "machine": machine(),
+        "model": model,
+        "final_silence_ms": threshold_ms,
+        **as_figures(together),
+    }
     return Measured(
         figures,
-        [delays_table(together)],
+        [delays_table(together, model)],
         lambda path: plots.draw_delays(path, together, f"Delays at {threshold_ms} ms of silence"),
     )
 
 
 def measure_capacity(
-    server: Server, clips: Sequence[Clip], language: str, threshold_ms: int, most: int | None
+    server: Server,
+    clips: Sequence[Clip],
+    hearing: HearingParams,
+    threshold_ms: int,
+    most: int | None,
 ) -> Measured:
     """Play all clips on more and more streams at once. Ctrl-C ends it with what was found."""
     played = script([clip.pcm() for clip in clips], threshold_ms + AFTER_MS)
-    parameters = {
-        "finalSilenceThresholdInMs": str(threshold_ms),
-        "languageCode": language,
-    }
+    model = model_at(server.url, hearing)
+    parameters = {"finalSilenceThresholdInMs": str(threshold_ms), **_asked(hearing)}
     steps: list[Step] = []
     console = Console(stderr=True)
 
@@ -126,6 +139,7 @@ def measure_capacity(
     kept = max((step.streams for step in steps if step.kept_up), default=0)
     figures = {
         "machine": machine(),
+        "model": model,
         "final_silence_ms": threshold_ms,
         "latest_ms": LATEST_MS,
         "steps": [_step_as_json(step) for step in steps],
@@ -135,7 +149,7 @@ def measure_capacity(
     }
     return Measured(
         figures,
-        [_steps_table(steps, kept)],
+        [_steps_table(steps, kept, model)],
         lambda path: plots.draw_capacity(path, steps, f"{kept} streams on {cores()} cores"),
     )
 
@@ -149,10 +163,30 @@ def machine() -> dict[str, Any]:
     }
 
 
-def delays_table(found: Delays) -> Table:
+def model_at(url: str, hearing: HearingParams) -> str | None:
+    """The name of the model that serves this at a server; None when the server does not say."""
+    page = f"{url.rstrip('/')}/ready"
+    try:
+        answer = httpx.get(page, timeout=READY_TIMEOUT_S, trust_env=not is_loopback(url))
+        shares = answer.json()["models"]
+        serving = (share["model"] for share in shares if _serves(share, hearing))
+        return next(serving, None)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+        return None  # OCI itself has no such page
+
+
+def _serves(share: Mapping[str, Any], hearing: HearingParams) -> bool:
+    return (
+        share["modelType"] == hearing.model_type
+        and hearing.model_domain in share["modelDomains"]
+        and hearing.language in share["languageCodes"]
+    )
+
+
+def delays_table(found: Delays, model: str | None = None) -> Table:
     """Percentiles of delays."""
     figures = as_figures(found)
-    table = Table("ms", "p50", "p95", "p99", title=f"{figures['clips']} clips")
+    table = Table("ms", "p50", "p95", "p99", title=_titled(f"{figures['clips']} clips", model))
     rows = {
         "first partial after the first word began": "first_partial_ms",
         "final beyond the threshold": "final_beyond_threshold_ms",
@@ -163,12 +197,32 @@ def delays_table(found: Delays) -> Table:
         assert isinstance(row, dict)
         table.add_row(title, *(_whole(value) for value in row.values()))
     rate = figures["taken_back_per_100_words"]
-    table.caption = f"{rate} words taken back per 100; {found.missed} clips without a final"
+    table.caption = (
+        f"{rate} words taken back per 100; {found.missed} clips without a final, "
+        f"{figures['without_partials']} without a partial"
+    )
     return table
 
 
-def _through(server: Server, clip: Clip, language: str) -> str:
-    return text_of(asyncio.run(play(server, clip.pcm(), {"languageCode": language}, fast=True)))
+def _through(server: Server, clip: Clip, hearing: HearingParams) -> str:
+    return text_of(asyncio.run(play(server, clip.pcm(), _asked(hearing), fast=True)))
+
+
+def _asked(hearing: HearingParams) -> dict[str, str]:
+    """The parameters of a session that is heard so."""
+    return {"languageCode": hearing.language, "modelType": hearing.model_type}
+
+
+def _titled(title: str, model: str | None) -> str:
+    return f"{title}, heard by {model}" if model else title
+
+
+def _with_clips(
+    some: Sequence[Scored], clips: Sequence[Clip], scored: Sequence[Scored]
+) -> list[tuple[Clip, Scored]]:
+    """Some of ``scored``, each with its clip."""
+    found = {id(each): clip for clip, each in zip(clips, scored, strict=True)}
+    return [(found[id(each)], each) for each in some]
 
 
 def _of(name: str, clips: Sequence[Clip], scored: Sequence[Scored]) -> list[Scored]:
@@ -179,35 +233,45 @@ def _rates_as_json(rates: Mapping[str, WordErrorRate]) -> dict[str, Any]:
     return {way: asdict(rate) for way, rate in rates.items()}
 
 
-def _rates_table(rates: Mapping[str, Mapping[str, WordErrorRate]]) -> Table:
-    table = Table("set", "heard by", "words", "WER %", "95 %", "sub", "del", "ins")
+def _rates_table(rates: Mapping[str, Mapping[str, WordErrorRate]], model: str | None) -> Table:
+    columns = ("set", "heard by", "clips", "words", "WER %", "95 %", "sub", "del", "ins")
+    table = Table(*columns, title=_titled("word errors", model))
     for name, ways in rates.items():
         for way, rate in ways.items():
-            bounds = f"{rate.low:.1f} to {rate.high:.1f}"
+            # Of one utterance nobody can tell how much another one would differ.
+            bounds = f"{rate.low:.1f} to {rate.high:.1f}" if rate.utterances > 1 else "-"
+            sizes = (rate.utterances, rate.words)
             counts = (rate.substitutions, rate.deletions, rate.insertions)
-            shown = (str(rate.words), f"{rate.percent:.1f}", bounds, *map(str, counts))
+            shown = (*map(str, sizes), f"{rate.percent:.1f}", bounds, *map(str, counts))
             table.add_row(name, way, *shown)
     return table
 
 
-def _worst_table(scored: Sequence[Scored]) -> Table:
-    table = Table("errors", "spoken", "heard", title="worst utterances")
-    for each in scored:
+def _worst_table(wrong: Sequence[tuple[Clip, Scored]]) -> Table:
+    table = Table("errors", "file", "spoken", "heard", title="worst utterances")
+    for clip, each in wrong:
         texts = (text[:SHOWN_CHARACTERS] for text in (each.spoken, each.heard))
-        table.add_row(f"{each.errors} of {each.words}", *texts)
+        table.add_row(f"{each.errors} of {each.words}", clip.path.name, *texts)
     return table
 
 
-def _steps_table(steps: Sequence[Step], kept: int) -> Table:
+def _steps_table(steps: Sequence[Step], kept: int, model: str | None) -> Table:
     table = Table("streams", "p50", "p95", "p99", "kept up")
     for step in steps:
         figures = as_figures(step.delays)["final_beyond_threshold_ms"]
         assert isinstance(figures, dict)
-        reason = step.problem or ("yes" if step.kept_up else "NO")
-        table.add_row(str(step.streams), *(_whole(value) for value in figures.values()), reason)
-    table.title = "finals beyond the threshold, ms"
+        shown = (_whole(value) for value in figures.values())
+        table.add_row(str(step.streams), *shown, _verdict(step))
+    table.title = _titled("finals beyond the threshold, ms", model)
     table.caption = f"{kept} streams in real time on {cores()} cores: {kept / cores():.2f} a core"
     return table
+
+
+def _verdict(step: Step) -> str:
+    """Whether so many streams were heard in time, and if not, why."""
+    if step.kept_up:
+        return "yes"
+    return step.problem or (f"NO: {step.missing} finals missing" if step.missing else "NO")
 
 
 def _told(step: Step) -> str:

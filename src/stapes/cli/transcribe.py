@@ -61,7 +61,13 @@ def transcribe(
     ] = False,
     format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
     language: Annotated[
-        str | None, typer.Option(help="Language code.", show_default="en-US")
+        str | None, typer.Option(help="Language code.", show_default="en-US, or en for WHISPER")
+    ] = None,
+    model_type: Annotated[
+        str | None,
+        typer.Option(
+            help="ORACLE or WHISPER: the kind of model that hears.", show_default="ORACLE"
+        ),
     ] = None,
     partial_silence_ms: Annotated[
         int | None, typer.Option(help="Silence before a partial, ms.", show_default="0")
@@ -84,6 +90,7 @@ def transcribe(
 
     - stapes transcribe talk.flac
     - stapes transcribe --fast --format srt talk.mp3 > talk.srt
+    - stapes transcribe --model-type WHISPER --language auto talk.mp3
     - arecord -q -f S16_LE -r 16000 | stapes transcribe - --raw 16000
     - stapes transcribe --url http://127.0.0.1:8080 a.wav b.wav
     """
@@ -93,6 +100,7 @@ def transcribe(
     sources = [source for name in names if (source := _open(name, raw)) is not None]
     parameters = {
         "languageCode": language,
+        "modelType": model_type,
         "partialSilenceThresholdInMs": partial_silence_ms,
         "finalSilenceThresholdInMs": final_silence_ms,
         "stabilizePartialResults": stabilize,

@@ -50,7 +50,7 @@ class SherpaEngine:
         kind = find_kind(self._folder)
         self.recognizer = load_recognizer(self._folder, kind)
         self.is_spaced = kind != "paraformer"
-        self.delay_ms = int(self._folder.options.get("delay_ms", 0))
+        self.delay_ms = int(_number(self._folder, "delay_ms", 0))
         tokens = self._folder.file("tokens.txt").read_text(encoding="utf-8")
         # Models that know no small letters are not shouting; tags such as <UNK> are no text.
         names = {line.split()[0] for line in tokens.splitlines() if line.split()}
@@ -179,8 +179,17 @@ class SherpaRecogniser:
         return join_tokens(tokens, end_ms, spaced=engine.is_spaced)
 
 
+def _number(folder: ModelFolder, option: str, usual: float) -> float:
+    try:
+        return float(folder.options.get(option, usual))
+    except (TypeError, ValueError) as error:
+        raise EngineError(f"the option {option} of the model is no number") from error
+
+
 def _capabilities(folder: ModelFolder, kind: str) -> Capabilities:
-    factor = float(folder.options.get("real_time_factor", USUAL_FACTOR))
+    factor = _number(folder, "real_time_factor", USUAL_FACTOR)
+    if factor <= 0:
+        raise EngineError(f"the option real_time_factor of the model is {factor:g}")
     return Capabilities(
         name="sherpa",
         model_type=folder.model_type,

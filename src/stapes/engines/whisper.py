@@ -164,11 +164,13 @@ def _load(folder: Path) -> LoadedWhisper:
 
 def _capabilities(model: LoadedWhisper) -> Capabilities:
     factor = COST_OF_UTTERANCE * model.encoding_s() / USUAL_UTTERANCE_S
+    # A model of one language cannot tell which one is spoken.
+    known = {*model.languages, *((AUTO,) if len(model.languages) > 1 else ())}
     return Capabilities(
         name="whisper",
         model_type="WHISPER",
         model_domains=("GENERIC",),
-        languages=tuple(code for code in WHISPER_LANGUAGES if code in {AUTO, *model.languages}),
+        languages=tuple(code for code in WHISPER_LANGUAGES if code in known),
         sample_rate_hz=RATE_HZ,
         streaming=False,
         partials=False,

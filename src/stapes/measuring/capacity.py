@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,11 +22,17 @@ STAGGER_S = 0.37
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a number of streams at once showed. ``problem``: why it could not be served."""
+    """What a number of streams at once showed.
+
+    Attributes:
+        problem: why it could not be served.
+        unheard: clips of which so many streams have no final in any case: one alone has none.
+    """
 
     streams: int
     delays: Delays
     problem: str = ""
+    unheard: int = 0
 
     @property
     def p95_ms(self) -> float | None:
@@ -34,11 +40,16 @@ class Step:
         return float(np.percentile(self.delays.final_ms, 95)) if self.delays.final_ms else None
 
     @property
+    def missing(self) -> int:
+        """How many finals did not come that one stream alone has."""
+        return max(0, self.delays.missed - self.unheard)
+
+    @property
     def kept_up(self) -> bool:
         """Whether every stream was served, with all its finals, and in time."""
         p95 = self.p95_ms
         in_time = p95 is not None and p95 <= LATEST_MS
-        return not self.problem and in_time and not self.delays.missed
+        return not self.problem and in_time and not self.missing
 
 
 async def step(
@@ -77,13 +88,16 @@ async def climb(
     machine may have had something else to do for a moment. Raises `MeasuringError` when not even
     the first one has a final.
     """
-    streams = 1
+    streams, unheard = 1, 0
     while most is None or streams <= most:
         found = await step(server, played, parameters, threshold_ms, streams)
         if streams == 1 and not found.delays.final_ms:
             raise MeasuringError(found.problem or "the service heard nothing in the audio")
+        unheard = found.delays.missed if streams == 1 else unheard
+        found = replace(found, unheard=unheard * streams)
         if not found.kept_up:
             found = await step(server, played, parameters, threshold_ms, streams)
+            found = replace(found, unheard=unheard * streams)
         yield found
         if not found.kept_up:
             return

@@ -18,6 +18,7 @@ from stapes.errors import AudioError, MeasuringError
 
 RATE_HZ = 16000
 FRAME_SAMPLES = RATE_HZ // 100
+ANY = "auto"
 LOUD_DB = 35.0
 """A frame that is quieter than the loudest one by more than this is no speech."""
 
@@ -51,7 +52,8 @@ def read_manifest(path: Path, language: str = "en") -> list[Clip]:
 
     A manifest has one JSON object a line: ``audio`` (or ``file``; relative to the manifest),
     ``text`` (or ``transcript``), and if need be ``set`` (else the first folder of the path) and
-    ``language``. Raises `MeasuringError`, naming the line that is wrong.
+    ``language``. With the language ``auto``, all of them. Raises `MeasuringError`, naming the
+    line that is wrong.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -59,7 +61,7 @@ def read_manifest(path: Path, language: str = "en") -> list[Clip]:
         raise MeasuringError(f"cannot read {path}: {error}") from error
     rows = [_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     spoken = language.partition("-")[0]
-    clips = [_clip(path, row) for row in rows if _language(row) in {"", spoken}]
+    clips = [_clip(path, row) for row in rows if spoken == ANY or _language(row) in {"", spoken}]
     if not clips:
         raise MeasuringError(f"{path} has no clip in {language}")
     return clips
@@ -70,10 +72,16 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line)
     except ValueError:
         row = None
-    names = row.keys() if isinstance(row, dict) else set()
-    if not (names & {"audio", "file"} and names & {"text", "transcript"}):
+    given = dict(row) if isinstance(row, dict) else {}
+    audio, text = _first(given, "audio", "file"), _first(given, "text", "transcript")
+    if not audio or text is None:
         raise MeasuringError(f"{path}, line {number}: no JSON object with audio and text")
-    return dict(row)
+    return {**given, "audio": audio, "text": text}
+
+
+def _first(row: dict[str, Any], *names: str) -> str | None:
+    """The first of these fields that is a text; an empty one is."""
+    return next((row[name] for name in names if isinstance(row.get(name), str)), None)
 
 
 def _language(row: dict[str, Any]) -> str:
@@ -81,9 +89,9 @@ def _language(row: dict[str, Any]) -> str:
 
 
 def _clip(path: Path, row: dict[str, Any]) -> Clip:
-    file = Path(row.get("audio") or row["file"])
+    file = Path(row["audio"])
     folder = file.parts[0] if len(file.parts) > 1 and not file.is_absolute() else path.stem
-    return Clip(path.parent / file, row.get("text") or row["transcript"], row.get("set") or folder)
+    return Clip(path.parent / file, row["text"], str(row.get("set") or folder))
 
 
 def sets(clips: Iterable[Clip]) -> list[str]:
@@ -98,8 +106,8 @@ def spread(clips: Sequence[Clip], most: int | None) -> list[Clip]:
 
 def _spread(clips: Sequence[Clip], name: str, most: int | None) -> list[Clip]:
     chosen = [clip for clip in clips if clip.set == name]
-    step = max(1, len(chosen) / most) if most else 1
-    return [chosen[int(index * step)] for index in range(int(len(chosen) / step))]
+    count = min(most or len(chosen), len(chosen))
+    return [chosen[index * len(chosen) // count] for index in range(count)]
 
 
 def speech_span_ms(pcm: Pcm) -> tuple[int, int]:

@@ -24,7 +24,7 @@ class Delays:
     """What one play of a script showed, ms, one entry a clip in which it could be told.
 
     Attributes:
-        first_partial_ms: from the begin of the clip's first word to its first result.
+        first_partial_ms: from the begin of the clip's first word to its first partial.
         final_ms: from the end of its speech, and the threshold after it, to its last final.
         decided_ms: the same by the audio's own clock: how much audio the final had waited for.
         missed: clips of which no final came within the silence that followed them.
@@ -46,7 +46,7 @@ def delays(played: Script, shown: Sequence[Shown], threshold_ms: int) -> Delays:
     nexts = [begin for begin, _ in played.spans_ms[1:]] + [length_ms]
     for (begin_ms, end_ms), next_ms in zip(played.spans_ms, nexts, strict=True):
         own = [each for each in shown if begin_ms <= each.result.end_ms < next_ms]
-        if own:
+        if own and not own[0].result.is_final:
             partials.append(own[0].at_s * 1000 - begin_ms)
         # Audio ends with a final that is asked for: only those that silence brought about count.
         ended = [each for each in own if each.result.is_final and _through_ms(each) < length_ms]
@@ -87,7 +87,9 @@ def as_figures(found: Delays) -> dict[str, object]:
         "final_beyond_threshold_ms": found.final_ms,
         "final_beyond_threshold_audio_ms": found.decided_ms,
     }
-    counts = {"clips": len(found.final_ms) + found.missed, "missed": found.missed}
+    clips = len(found.final_ms) + found.missed
+    without = clips - len(found.first_partial_ms)
+    counts = {"clips": clips, "missed": found.missed, "without_partials": without}
     told = {name: percentiles(values) for name, values in rows.items()}
     return {**counts, **told, "taken_back_per_100_words": rate}
 

@@ -52,6 +52,7 @@ class WordErrorRate:
     substitutions: int
     deletions: int
     insertions: int
+    utterances: int = 1
 
 
 def score(spoken: str, heard: str, language: str = "en") -> Scored:
@@ -86,6 +87,7 @@ def word_error_rate(scored: Sequence[Scored], seed: int = 0) -> WordErrorRate:
         sum(each.substitutions for each in scored),
         sum(each.deletions for each in scored),
         sum(each.insertions for each in scored),
+        len(scored),
     )
 
 

@@ -29,6 +29,7 @@ MODEST_BYTES = 1_000_000_000
 
 EVERY_LANGUAGE = "*"
 LANGUAGES = {"ORACLE": ORACLE_LANGUAGES, "WHISPER": WHISPER_LANGUAGES}
+ENGINES = ("pocketsphinx", "scripted", "sherpa", "whisper")
 EXTRAS = {"sherpa": "sherpa_onnx", "whisper": "faster_whisper"}
 """What an engine's extra brings: the extra has the engine's name, the value is its module."""
 
@@ -108,12 +109,16 @@ class Model(_Part):
         for language in self.languages:
             if language not in known:
                 raise ValueError(f"no language of {self.model_type} is called {language}")
+        if self.engine not in ENGINES:
+            raise ValueError(f"no engine is called {self.engine}; there are: {', '.join(ENGINES)}")
         if not self.files and not self.is_built_in:
             raise ValueError("a model has files")
         if self.hears and (self.sample_rate_hz is None or self.streaming is None):
             raise ValueError("a model that hears has sample_rate_hz and streaming")
         if not self.hears and self.engine != "sherpa":
             raise ValueError(f"no model of {self.engine} sets marks alone, those of sherpa do")
+        if self.engine == "whisper" and self.model_type != "WHISPER":
+            raise ValueError("a model of the engine whisper has the model_type WHISPER")
         return self
 
     @property

@@ -7,6 +7,7 @@ every file is there with the hash that it should have.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_S = 4.5
 """How long the hub may take to say what a repository holds, its name's look-up included."""
 
+OF_THE_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+)
+"""What goes wrong with a file that is written, and is no fault of the hub's."""
+
 T = TypeVar("T")
 
 
@@ -65,7 +71,8 @@ def pull(row: Model, shelf: Path, *, mirror: str | None = None) -> InstalledMode
 
     Raises:
         HubUnreachableError: no answer within 5 s, or none any more; what came so far is kept.
-        ModelError: the hub has no such thing, or a file is not what it should be.
+        ModelError: the hub has no such thing, a file is not what it should be, or the disk takes
+            no more; what came so far is kept then, too.
     """
     if row.repository is None:
         raise ModelError(f"{row.name} has no repository; give its folder with --from")
@@ -73,7 +80,7 @@ def pull(row: Model, shelf: Path, *, mirror: str | None = None) -> InstalledMode
         hub = _open_hub(mirror)
         listing = _list_files(hub, row)
         if (present := _present(row, shelf / row.name, listing.commit)) is not None:
-            return present
+            return _described(present, row)
         making = shelf / f".{row.name}.pulling-{listing.commit[:12]}"
         files = [_fetch(hub, row, listing, file, making) for file in row.files]
         return _finish(row, listing.commit, files, making, shelf)
@@ -107,6 +114,16 @@ def _present(row: Model, folder: Path, commit: str) -> InstalledModel | None:
     return None if find_faults(installed) else installed
 
 
+def _described(installed: InstalledModel, row: Model) -> InstalledModel:
+    """The model as the catalogue has it now: its files are the same, the rest may have changed."""
+    assert installed.folder is not None
+    known = {"revision": installed.row.revision, "files": installed.row.files}
+    now = row.model_copy(update=known)
+    if now != installed.row:
+        write_record(installed.folder, now)
+    return InstalledModel(now, installed.folder)
+
+
 def _finish(
     row: Model, commit: str | None, files: list[ModelFile], making: Path, shelf: Path
 ) -> InstalledModel:
@@ -127,8 +144,9 @@ def _open_hub(mirror: str | None) -> HfApi:
             "pulling models needs another package: pip install 'stapes[models]'"
         ) from error
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # we say it ourselves
+    endpoint = mirror.rstrip("/") if mirror else None
     # No token: the models are public, and a mirror must not see one.
-    return HfApi(endpoint=mirror, token=False, library_name="stapes")
+    return HfApi(endpoint=endpoint, token=False, library_name="stapes")
 
 
 def _list_files(hub: HfApi, row: Model) -> HubListing:
@@ -249,6 +267,8 @@ def _translated(row: Model, hub: HfApi, call: Callable[[], T]) -> T:
             f"{status}"
         ) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            raise
         raise _unreachable(hub, row, str(error) or type(error).__name__) from error
 
 

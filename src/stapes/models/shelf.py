@@ -92,8 +92,10 @@ def read_record(folder: Path) -> Model:
 
 
 def write_record(folder: Path, row: Model) -> None:
-    """Write what `read_record` reads."""
-    (folder / RECORD).write_text(_document(row.model_dump(exclude_none=True)), encoding="utf-8")
+    """Write what `read_record` reads, all of it or nothing."""
+    made = folder / f".{RECORD}"
+    made.write_text(_document(row.model_dump(exclude_none=True)), encoding="utf-8")
+    made.replace(folder / RECORD)
 
 
 def _document(values: Mapping[str, Any]) -> str:
@@ -168,22 +170,27 @@ def _aside(folder: Path, name: str) -> Path:
 
 def sweep(folder: Path, name: str) -> None:
     """Clear away what pulls and removals of a model left."""
-    for left in folder.glob(f".{name}.*-*"):
-        shutil.rmtree(left)
+    for what in ("pulling", "copying", "removed"):
+        for left in folder.glob(f".{name}.{what}-*"):
+            shutil.rmtree(left)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One at a time changes the shelf; the lock ends with the process, whatever its end.
 
-    Makes the folder when it is not there. Raises `ModelError` when another one is at it.
+    Makes the folder when it is not there. Raises `ModelError` when another one is at it, and for
+    what the disk does not take.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(descriptor)
     except BlockingIOError as error:
         raise ModelError(f"another command changes {folder} right now; try again") from error
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be changed: {error}") from error

@@ -253,6 +253,7 @@ class Pool:
             raise
         self._template = template  # from here on it can be asked for workers
         self._capabilities = _capabilities(told["ready"])
+        self._bounds = self._bounds.fitting(self._capabilities)
         self.punctuators = tuple(Path(folder).name for folder in told["punctuators"])
         for folder, cause in told["faults"].items():
             log.error("model cannot be loaded", model=Path(folder).name, cause=cause)

@@ -290,6 +290,9 @@ class _Opening:
         else:
             self.pools[name] = pool
             self._serving[name] &= _needs(pool.capabilities)
+            if not self._serving[name]:
+                cause = "it knows none of what its row says that it serves"
+                log.error("model serves nothing", model=name, cause=cause)
 
 
 def rank_punctuators(

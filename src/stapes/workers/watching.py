@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stapes.audio.segments import SegmentRules
+from stapes.engines.port import Capabilities
 from stapes.workers.links import Link
 
 PROC = Path("/proc")
@@ -32,6 +34,13 @@ class Bounds:
     def interval_s(self) -> float:
         """How often to look."""
         return min(1.0, self.silent_s / 4)
+
+    def fitting(self, engine: Capabilities) -> Bounds:
+        """With the time for the longest segment, where an engine hears segments in one piece."""
+        if engine.streaming:
+            return self
+        longest_s = SegmentRules().longest_ms / 1000 * engine.real_time_factor
+        return replace(self, silent_s=max(self.silent_s, longest_s))
 
     def trouble(self, link: Link) -> str | None:
         """Why a worker has to be ended; None: it is well."""
