@@ -73,7 +73,7 @@ def create_token(deployment: Deployment, sent: Sent) -> Answer:
     issued = _issue(deployment, asked, datetime.now(UTC))
     answer = _resource(deployment, issued)
     headers = [
-        (b"etag", b'"%s"' % hashlib.sha256(answer).hexdigest()[:32].encode()),
+        (b"etag", b'"%s"' % issued.session_id[-LETTERS_OF_JTI:].encode()),
         (b"content-length", b"%d" % len(answer)),
         (b"content-type", b"application/json"),
     ]

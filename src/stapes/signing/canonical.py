@@ -50,12 +50,21 @@ def field_value(fields: Fields, name: str) -> str:
     Raises `MalformedSignatureError` when it is missing, repeated, or not printable ASCII: a line
     break in a value would let one signing string stand for two requests.
     """
+    value = one_value(fields, name)
+    if value.isascii() and value.isprintable():  # as `_printable`, which costs a call
+        return value
+    raise _unsignable(name)
+
+
+def one_value(fields: Fields, name: str) -> str:
+    """The one value of a header, whatever it is, without the blanks around it.
+
+    Raises `MalformedSignatureError` when it is missing or repeated.
+    """
     value = fields.get(name)
     if value is None:
         raise MalformedSignatureError(f"{name} is missing or repeated")
-    if value.isascii() and value.isprintable():  # as `_printable`, which costs a call
-        return value.strip(" ")
-    raise _unsignable(name)
+    return value.strip(" ")
 
 
 def required_names(method: str) -> tuple[str, ...]:

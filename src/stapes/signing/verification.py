@@ -29,6 +29,7 @@ from stapes.signing.canonical import (
     digest,
     field_value,
     fields_of,
+    one_value,
     parse_date,
     required_names,
     signing_string,
@@ -100,7 +101,7 @@ def _verify(
     now: datetime,
     skew_s: float,
 ) -> KeyId:
-    authorization = parse_authorization(field_value(fields, "authorization"))
+    authorization = parse_authorization(one_value(fields, "authorization"))
     signed = frozenset(authorization.headers)
     _check_required(signed, method)
     _check_date(signed, fields, now, skew_s)
