@@ -118,6 +118,14 @@ def test_opening_again_leaves_the_file_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_opening_waits_for_nobody_who_writes(path: Path, other: sqlite3.Connection) -> None:
+    """A database with the newest schema is opened and read while another process writes."""
+    other.execute("BEGIN IMMEDIATE")
+    second = open_store(path)
+    assert second.streams() == []
+    second.close()
+
+
 def test_two_may_open_a_new_database_at_once(path: Path) -> None:
     """Whoever comes second waits for the schema and does not make it again."""
     stores: list[SqlStore] = []

@@ -16,6 +16,14 @@ from stapes.store.postgres import lock_for_migration
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
+def is_newest(connection: Connection) -> bool:
+    """Whether a database has the newest schema; asked by reading alone, so nobody waits for it."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    return (
+        current is not None and current == ScriptDirectory.from_config(_config()).get_current_head()
+    )
+
+
 def migrate(connection: Connection) -> None:
     """Run the steps that are missing, inside the connection's transaction.
 
@@ -23,8 +31,7 @@ def migrate(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         lock_for_migration(connection)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config = _config()
     scripts = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()
     if current == scripts.get_current_head():
@@ -36,3 +43,9 @@ def migrate(connection: Connection) -> None:
         )
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config

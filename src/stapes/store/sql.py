@@ -50,7 +50,7 @@ from stapes.store.records import (
     StreamOpened,
     StreamResumable,
 )
-from stapes.store.schema import migrate
+from stapes.store.schema import is_newest, migrate
 from stapes.store.writing import IDENTITIES, change_stream, to_row, upsert, write_records
 from stapes.tokens.revocations import LONGEST_TOKEN, Revocations
 
@@ -326,12 +326,21 @@ def open_store(database: Path | SecretStr) -> SqlStore:
         name = postgres.name_of(database)
         reading, writing = postgres.open_engines(database)
     try:
-        with told_as_store_errors(), writing.begin() as connection:
-            migrate(connection)
+        with told_as_store_errors():
+            _bring_up_to_date(reading, writing)
     except StoreError as error:
         writing.dispose()
         raise StoreError(f"cannot open the database {name}: {error}") from error
     return SqlStore(reading, writing)
+
+
+def _bring_up_to_date(reading: Engine, writing: Engine) -> None:
+    # Mostly it is, and then nobody has to wait for whoever writes at this moment.
+    with reading.connect() as connection:
+        if is_newest(connection):
+            return
+    with writing.begin() as connection:
+        migrate(connection)
 
 
 def _open_file(path: Path) -> tuple[Engine, Engine]:
