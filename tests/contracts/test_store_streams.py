@@ -277,6 +277,30 @@ def test_streams_of_a_dead_server_are_ended(store: Store) -> None:
     assert store.close_lost(NOON - 10 * SECOND) == 0
 
 
+def test_lost_streams_end_when_their_server_was_last_seen(store: Store) -> None:
+    """However long they were on the way between servers: it is then that they wait from."""
+    store.write([opened(server_id="dead"), metered()])
+    store.beat("dead", NOON + 90 * SECOND)
+    store.close_lost(NOON + 100 * SECOND)
+    (stream,) = store.streams()
+    assert stream.closed_at == NOON + 90 * SECOND
+
+
+def test_a_server_does_not_end_what_another_has_taken_over(store: Store) -> None:
+    """It stays open, with what continues it; the end of the one that has it counts."""
+    store.claim_stream(ANY)
+    store.write([StreamResumable("session", 1, 0, b"", [], 0, 0, 0, 0)])
+    held = replace(HELD, resumes=True)
+    assert store.continue_stream("session", "b", NOON, won=held)
+    store.write([replace(closed(), server_id="server")])
+    (stream,) = store.streams()
+    assert (stream.closed_at, stream.audio_ms) == (None, 0)
+    assert isinstance(store.continue_stream("session", "b", NOON), tuple), "it can go on"
+    store.write([replace(closed(), server_id="b")])
+    (stream,) = store.streams()
+    assert (stream.reason, stream.audio_ms) == ("peer", 5000)
+
+
 def test_streams_of_a_server_that_never_beat_are_ended(store: Store) -> None:
     """A server beats before it serves: one that is unknown is dead."""
     store.write([opened(server_id="")])

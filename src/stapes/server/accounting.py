@@ -56,6 +56,7 @@ class StreamAccount:
         self.written: Future[None] | None = None
         self._writer = deployment.writer
         self._store = deployment.store
+        self._server_id = deployment.server_id
         self._opened = deployment.metrics.streams_opened
         self._keeps_words = deployment.settings.keep_transcripts_days != 0
         self._words = past.words if past else 0
@@ -156,6 +157,7 @@ class StreamAccount:
                 speech_ms=speech_ms,
                 wall_ms=self._wall_ms,
                 words=self._words,
+                server_id=self._server_id,
             )
         )
         log.info(

@@ -162,6 +162,9 @@ class Kept:
     def _meter(self, record: StreamMetered | StreamClosed) -> None:
         key = (record.session_id, record.stream)
         _require(self.opened, key)
+        server_id = record.server_id if isinstance(record, StreamClosed) else None
+        if server_id not in {None, self.opened[key].server_id}:
+            return
         amounts = (record.audio_ms, record.speech_ms, record.wall_ms, record.words)
         self.metered[key] = StreamMetered(*key, *amounts)
         if isinstance(record, StreamClosed):

@@ -292,6 +292,7 @@ class MemoryStore:
         """See `stapes.store.port.Store.close_lost`."""
 
         def close(kept: Kept) -> int:
+            seen_at = kept.servers
             kept.servers = {k: at for k, at in kept.servers.items() if at >= alive_since}
             lost = [
                 key
@@ -300,7 +301,9 @@ class MemoryStore:
             ]
             for key in lost:
                 used = kept.metered.get(key, StreamMetered(*key, 0, 0, 0, 0))
-                ended = kept.opened[key].opened_at + timedelta(milliseconds=used.wall_ms)
+                opened = kept.opened[key]
+                ended = opened.opened_at + timedelta(milliseconds=used.wall_ms)
+                ended = max(ended, seen_at.get(opened.server_id, ended))
                 amounts = (used.audio_ms, used.speech_ms, used.wall_ms, used.words)
                 kept.add(StreamClosed(*key, ended, "lost", *amounts))
             return len(lost)

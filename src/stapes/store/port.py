@@ -277,7 +277,10 @@ class Store(Protocol):
         ...
 
     def close_lost(self, alive_since: datetime) -> int:
-        """End streams whose server has died, with what was last metered; returns how many."""
+        """End streams whose server has died, with what was last metered; returns how many.
+
+        They end when their server was last seen, wherever else they were before.
+        """
         ...
 
     def audit(self, after: int = 0, limit: int = 1000) -> list[AuditRow]:

@@ -224,10 +224,15 @@ def minted_elsewhere(server_id: str, since: datetime) -> Select[Any]:
 
 
 def lost_streams(alive_since: datetime) -> Select[Any]:
-    """Open streams whose server has died; those that another closes at this moment are left out."""
+    """Open streams whose server has died, and when that was last seen.
+
+    Those that another closes at this moment are left out.
+    """
     streams, servers = tables.streams, tables.servers
-    is_alive = exists().where(servers.c.id == streams.c.server_id, servers.c.seen_at >= alive_since)
-    lost = select(streams).where(streams.c.closed_at.is_(None), ~is_alive)
+    own = servers.c.id == streams.c.server_id
+    is_alive = exists().where(own, servers.c.seen_at >= alive_since)
+    seen_at = select(servers.c.seen_at).where(own).scalar_subquery().label("seen_at")
+    lost = select(streams, seen_at).where(streams.c.closed_at.is_(None), ~is_alive)
     return lost.with_for_update(of=streams, skip_locked=True)
 
 

@@ -118,7 +118,8 @@ class StreamResumable:
 class StreamClosed:
     """A stream ended. ``reason`` is one word of `stapes.protocol.effects.Ending`, or ``lost``.
 
-    A stream that was continued ends more than once; the last end counts.
+    A stream that was continued ends more than once; the last end counts. ``server_id`` is the
+    server that says so: of a stream that another one has taken over, it is no end. None: whoever.
     """
 
     session_id: str
@@ -129,6 +130,7 @@ class StreamClosed:
     speech_ms: int
     wall_ms: int = 0
     words: int = 0
+    server_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

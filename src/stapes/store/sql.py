@@ -274,7 +274,8 @@ class SqlStore:
         with self._writing() as connection:
             lost = connection.execute(queries.lost_streams(alive_since)).all()
             for it in lost:
-                ended_at = it.opened_at + timedelta(milliseconds=it.wall_ms)
+                metered_at = it.opened_at + timedelta(milliseconds=it.wall_ms)
+                ended_at = max(metered_at, it.seen_at or metered_at)
                 change_stream(
                     connection, it.session_id, it.stream, closed_at=ended_at, reason="lost"
                 )

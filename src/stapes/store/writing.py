@@ -197,12 +197,24 @@ def _hold(connection: Connection, name: str) -> None:
 
 
 def _update_stream(connection: Connection, record: StreamMetered | StreamClosed) -> None:
-    if not change_stream(connection, **to_row(record)):
+    row = to_row(record)
+    server_id = row.pop("server_id", None)
+    if server_id is not None and _is_taken(connection, record.session_id, record.stream, server_id):
+        return
+    if not change_stream(connection, **row):
         raise RecordRefusedError(f"stream {record.stream} of {record.session_id} was never opened")
     if isinstance(record, StreamClosed) and record.reason not in RESUMABLE_ENDS:
         points = tables.resume_points
         this = (points.c.session_id == record.session_id, points.c.stream == record.stream)
         connection.execute(delete(points).where(*this))
+
+
+def _is_taken(connection: Connection, session_id: str, stream: int, server_id: str) -> bool:
+    """Whether another server has a stream; that does not change until the end of this."""
+    streams = tables.streams
+    this = (streams.c.session_id == session_id, streams.c.stream == stream)
+    has_it = select(streams.c.server_id).where(*this).with_for_update()
+    return connection.execute(has_it).scalar() not in {None, server_id}
 
 
 def _retire(connection: Connection, record: SigningKeyRetired) -> None:
