@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stapes.errors import TokenRevokedError
 from stapes.protocol.effects import (
     AskPeer,
     Close,
@@ -34,6 +35,7 @@ from stapes.protocol.events import (
     PeerClosed,
     RecogniserTaken,
     Resumed,
+    StopRequested,
     TextArrived,
     TimeElapsed,
     UtteranceArrived,
@@ -292,9 +294,9 @@ def test_a_peer_that_comes_back_too_late_is_told() -> None:
     driven = connected()
     driven.take(AudioArrived(SECOND), LOST)
     driven.now_ms = 200_000
-    driven.take(TimeElapsed(), BACK)
-    made = driven.take(utterance("a", is_answer=True))
-    assert [it["event"] for it in sent(made)] == ["RESULT", "ERROR"]
+    driven.take(TimeElapsed())
+    made = driven.take(BACK, utterance("a", is_answer=True))
+    assert [it["event"] for it in sent(made)] == ["CONNECT", "RESULT", "ERROR"]
     assert Close(1001) in made
     assert isinstance(made[-1], Finish)
 
@@ -311,6 +313,19 @@ def test_a_limit_is_foretold_twice(left_s: int, warned: bool) -> None:
     made = sent(driven.take(AudioArrived(b"\0\0"), TimeElapsed(), TimeElapsed()))
     told = [(it["code"], it["secondsLeft"]) for it in made if it["event"] == "WARNING"]
     assert told == ([(429, left_s)] if warned else [])
+
+def test_a_peer_that_comes_back_to_a_revoked_stream_reads_no_more_of_it() -> None:
+    """It is told why; the last words are kept, and are nobody's to read."""
+    driven = connected()
+    driven.take(AudioArrived(SECOND), utterance("a", 9_600), LOST)
+    driven.take(StopRequested(TokenRevokedError()))
+    driven.now_ms = 1_000
+    driven.take(TimeElapsed())
+    made = driven.take(BACK, utterance("b", is_answer=True))
+    assert [it.get("code") for it in sent(made)] == [401]
+    assert Close(1008) in made
+    assert any(isinstance(it, SaveFinal) for it in made)
+
 
 
 def test_a_peer_that_can_go_on_elsewhere_is_told_to() -> None:
@@ -359,7 +374,28 @@ def test_an_answer_that_nobody_was_there_for_is_given_again() -> None:
     assert connect["resumeFrom"] == 32_000
     assert (answer["number"], answer["throughByte"]) == (0, 32_000)
     assert finalized["event"] == "FINALIZED"
-    assert len(sent(driven.take(LOST, Resumed(0)))) == 1
+
+
+def test_an_answer_that_may_have_been_lost_with_the_connection_is_given_again() -> None:
+    """Whether it has words or not, in its place among the finals; until a later one has come."""
+    driven = connected()
+    driven.take(AudioArrived(SECOND), FINAL, utterance("a", 9_600, is_answer=True))
+    driven.take(utterance("b", 19_200))
+    told = [(it["event"], it.get("number")) for it in sent(driven.take(LOST, Resumed(0)))]
+    assert told[1:] == [("RESULT", 1), ("FINALIZED", 1), ("RESULT", 2)]
+    told = [(it["event"], it.get("number")) for it in sent(driven.take(LOST, Resumed(1)))]
+    assert told[1:] == [("FINALIZED", 1), ("RESULT", 2)]
+    assert len(sent(driven.take(LOST, Resumed(2)))) == 1
+
+    driven.take(FINAL, utterance("", 28_800, is_answer=True), utterance("c", 32_000))
+    made = sent(driven.take(LOST, Resumed(2)))
+    assert [(it["event"], it.get("number")) for it in made[1:]] == [
+        ("RESULT", 2),
+        ("FINALIZED", 2),
+        ("RESULT", 3),
+    ]
+    assert (made[1]["throughByte"], made[2]["throughMs"]) == (28_800, 900)
+    assert len(sent(driven.take(LOST, Resumed(3)))) == 1
 
 
 def test_finals_that_were_forgotten_are_counted_anew() -> None:

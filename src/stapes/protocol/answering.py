@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from stapes.protocol import results
@@ -37,9 +38,20 @@ def connected(session: Session) -> Connect:
 
 
 def again(session: Session) -> list[Effect]:
-    """The finals that a peer that came back has not got."""
+    """The finals that a peer that came back has not got, and the last answer if it may lack it."""
     missing = [it for it in session.sent if it.number >= session.results_from]
-    return [Send(numbered(session, it)) for it in missing]
+    answer = session.answer
+    if answer is None or answer.number < session.results_from - 1:
+        return _told(session, missing)
+    before = [it for it in missing if it.number <= answer.number]
+    behind = missing[len(before) :]
+    if not answer.transcription.tokens:
+        before.append(answer)
+    return [*_told(session, before), *finalized(session, answer), *_told(session, behind)]
+
+
+def _told(session: Session, finals: Iterable[Numbered]) -> list[Effect]:
+    return [Send(numbered(session, it)) for it in finals]
 
 
 def ack(session: Session, offset: int, length: int) -> AckAudio:
@@ -87,17 +99,18 @@ def send_final(session: Session, event: UtteranceArrived, *, is_wanted: bool) ->
         if not is_wanted:
             return session, saved
         it = Numbered(session.finals, shown, session.through_byte)
-        session = replace(session, unheard_answer=it if session.is_away else None)
-        return session, [*saved, Send(numbered(session, it)), *finalized(session)]
+        session = replace(session, answer=it)
+        return session, [*saved, Send(numbered(session, it)), *finalized(session, it)]
     it = Numbered(session.finals + 1, shown, session.through_byte)
     session = replace(
         session,
         finals=it.number,
         sent=(*session.sent, it)[-MOST_KEPT_FINALS:],
+        answer=it if is_wanted else session.answer,
         saved_byte=event.checkpoint.audio_bytes if event.checkpoint else session.saved_byte,
     )
     effects: list[Effect] = [_save(session, it, event.checkpoint), Send(numbered(session, it))]
-    return session, effects + (finalized(session) if is_wanted else [])
+    return session, effects + (finalized(session, it) if is_wanted else [])
 
 
 def _through(session: Session, event: UtteranceArrived) -> int:
@@ -128,12 +141,12 @@ def save_point(session: Session, checkpoint: Checkpoint | None) -> Step:
     return replace(session, saved_byte=checkpoint.audio_bytes), [point]
 
 
-def finalized(session: Session) -> list[Effect]:
+def finalized(session: Session, answer: Numbered) -> list[Effect]:
     """With the extension, say that a request has been answered."""
     if not session.is_extended:
         return []
-    through_ms = session.params.encoding.bytes_to_ms(session.through_byte)
-    message = Finalized(number=session.finals, through_ms=through_ms)
+    through_ms = session.params.encoding.bytes_to_ms(answer.through_byte)
+    message = Finalized(number=answer.number, through_ms=through_ms)
     return [Send(message)]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stapes.errors import GoingAwayError
-from stapes.protocol.answering import again, connected, finalized, numbered
+from stapes.errors import GoingAwayError, TokenRevokedError
+from stapes.protocol.answering import again, connected
 from stapes.protocol.effects import Effect, Send
-from stapes.protocol.ending import drain, move
+from stapes.protocol.ending import drain, move, say_farewell
 from stapes.protocol.events import DrainRequested, Moved, PeerClosed, Resumed
 from stapes.protocol.extension import GoAway
 from stapes.protocol.intake import pause, set_reading
@@ -38,17 +38,22 @@ def resume(session: Session, event: Resumed, now_ms: int) -> Step:
         partial_waiting=None,
     )
     effects: list[Effect] = [Send(connected(session)), *again(session)]
-    if session.unheard_answer is not None:
-        effects += [Send(numbered(session, session.unheard_answer)), *finalized(session)]
-        session = replace(session, unheard_answer=None)
     session, more = set_reading(session, now_ms)
     return session, effects + more
 
 
-def come_late(session: Session, _event: Resumed, _now_ms: int) -> Step:
+def come_late(session: Session, event: Resumed, _now_ms: int) -> Step:
     """The peer is back and the stream is ending: it is told so when its last words are kept."""
-    farewell = session.farewell or GoingAwayError("the stream is ending")
-    return replace(session, away_since_ms=None, farewell=farewell), []
+    session = replace(session, away_since_ms=None)
+    if session.ending == "revoked":  # it reads nothing more
+        revoked = replace(session, farewell=TokenRevokedError("revoked while away"))
+        return replace(session, farewell=None), say_farewell(revoked)
+    session = replace(
+        session,
+        farewell=session.farewell or GoingAwayError("the stream is ending"),
+        results_from=min(event.last_result, session.finals) + 1,
+    )
+    return session, [Send(connected(session)), *again(session)]
 
 
 def send_away(session: Session, event: DrainRequested, now_ms: int) -> Step:

@@ -99,7 +99,7 @@ def check_drain_time(session: Session, _event: TimeElapsed, now_ms: int) -> Step
     if drained_ms >= session.rules.drain_timeout_ms:
         return _finish(replace(session, ending="failed"))
     if session.ending == "revoked" and drained_ms >= LONGEST_REVOKED_DRAIN_MS:
-        return replace(session, farewell=None), _farewell(session)
+        return replace(session, farewell=None), say_farewell(session)
     return session, []
 
 
@@ -115,10 +115,10 @@ def move(session: Session, _event: Moved, _now_ms: int) -> Step:
 
 def _finish(session: Session) -> Step:
     finish = Finish(session.ending, session.audio_ms, session.speech_ms)
-    return replace(session, phase=Phase.CLOSED), [*_farewell(session), finish]
+    return replace(session, phase=Phase.CLOSED), [*say_farewell(session), finish]
 
 
-def _farewell(session: Session) -> list[Effect]:
+def say_farewell(session: Session) -> list[Effect]:
     """Tell the peer why it ends and close, unless that was done or the peer has left."""
     error = session.farewell
     if error is None:
