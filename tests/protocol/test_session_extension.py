@@ -301,19 +301,6 @@ def test_a_peer_that_comes_back_too_late_is_told() -> None:
     assert isinstance(made[-1], Finish)
 
 
-@pytest.mark.parametrize(("left_s", "warned"), [(61, False), (60, True), (11, False), (10, True)])
-def test_a_limit_is_foretold_twice(left_s: int, warned: bool) -> None:
-    """A minute before, and ten seconds before."""
-    driven = connected(longest_session_ms=300_000)
-    driven.take(AudioArrived(b"\0\0"))
-    if left_s < 60:
-        driven.now_ms = 300_000 - 50_000
-        driven.take(AudioArrived(b"\0\0"), TimeElapsed())
-    driven.now_ms = 300_000 - left_s * 1000
-    made = sent(driven.take(AudioArrived(b"\0\0"), TimeElapsed(), TimeElapsed()))
-    told = [(it["code"], it["secondsLeft"]) for it in made if it["event"] == "WARNING"]
-    assert told == ([(429, left_s)] if warned else [])
-
 def test_a_peer_that_comes_back_to_a_revoked_stream_reads_no_more_of_it() -> None:
     """It is told why; the last words are kept, and are nobody's to read."""
     driven = connected()
@@ -326,6 +313,19 @@ def test_a_peer_that_comes_back_to_a_revoked_stream_reads_no_more_of_it() -> Non
     assert Close(1008) in made
     assert any(isinstance(it, SaveFinal) for it in made)
 
+
+@pytest.mark.parametrize(("left_s", "warned"), [(61, False), (60, True), (11, False), (10, True)])
+def test_a_limit_is_foretold_twice(left_s: int, warned: bool) -> None:
+    """A minute before, and ten seconds before."""
+    driven = connected(longest_session_ms=300_000)
+    driven.take(AudioArrived(b"\0\0"))
+    if left_s < 60:
+        driven.now_ms = 300_000 - 50_000
+        driven.take(AudioArrived(b"\0\0"), TimeElapsed())
+    driven.now_ms = 300_000 - left_s * 1000
+    made = sent(driven.take(AudioArrived(b"\0\0"), TimeElapsed(), TimeElapsed()))
+    told = [(it["code"], it["secondsLeft"]) for it in made if it["event"] == "WARNING"]
+    assert told == ([(429, left_s)] if warned else [])
 
 
 def test_a_peer_that_can_go_on_elsewhere_is_told_to() -> None:

@@ -80,7 +80,6 @@ class Session:
     through_byte: int = 0
     saved_byte: int = 0  # where the stream can be continued, should its server be lost
     answer: Numbered | None = None  # the last one to a request, should the peer not have got it
-    lasted_ms: int = 0  # before it was continued here
     results_from: int = 1
     away_since_ms: int | None = None  # since when there is no peer, though the stream goes on
     is_asked: bool = False  # whether audio that is missing is on its way

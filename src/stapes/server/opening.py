@@ -130,7 +130,8 @@ class Opening:
                 return Moved()
             await live.claim(grant, self._session)
             self.grant = grant
-            quotas.check_live(grant, live.count)
+            if wish is None:  # a stream that goes on was let in when it began
+                quotas.check_live(grant, live.count)
             self._deployment.known.revocations.check(grant)  # again: it may have taken a while
             if wish is not None:
                 self._continued = await take_over(self._deployment, grant, wish)

@@ -81,7 +81,8 @@ class Quotas:
         """Raise `LiveSessionsError` when a session that was just opened is one too many.
 
         ``live`` counts the sessions of this server for which a condition holds, the new one
-        among them.
+        among them. One that goes on after a break is not checked again: it may still count
+        elsewhere, and would be one too many beside itself.
         """
         settings, others = self._settings, self.elsewhere.live
         for name, limit in (

@@ -113,7 +113,7 @@ def _take_over(
     )
     own = replace(grant, session_id=wish.session_id)
     account = StreamAccount(deployment, own, opened.stream, point)
-    return Continued(account, past, opened, _end(summary, now))
+    return Continued(account, past, opened, _end(deployment, summary, now))
 
 
 def give_back(deployment: Deployment, continued: Continued) -> None:
@@ -127,7 +127,7 @@ def give_back(deployment: Deployment, continued: Continued) -> None:
         log.error("stream_not_given_back", session=continued.ended.session_id, cause=str(error))
 
 
-def _end(summary: StreamSummary, now: datetime) -> StreamClosed:
+def _end(deployment: Deployment, summary: StreamSummary, now: datetime) -> StreamClosed:
     """How a stream had ended; one whose server never said so was lost."""
     return StreamClosed(
         summary.session_id,
@@ -138,4 +138,5 @@ def _end(summary: StreamSummary, now: datetime) -> StreamClosed:
         speech_ms=summary.speech_ms,
         wall_ms=summary.wall_ms,
         words=summary.words,
+        server_id=deployment.server_id,
     )
