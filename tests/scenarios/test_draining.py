@@ -83,6 +83,19 @@ async def test_a_client_of_the_extension_is_told_to_go_elsewhere(
     assert stream.reason == "moved"
 
 
+async def test_nobody_is_sent_away_from_what_is_nowhere_else(
+    start_server: Any, mint: Mint, peer: Any, speech: bytes
+) -> None:
+    """Where nothing is stored no other server could go on: such a stream has the window, too."""
+    server = start_server(drain_window_s=WINDOW_S, keep_transcripts_days=0)
+    async with peer(server.ws_url, subprotocols=["stapes.v1"]) as extended:
+        await extended.authenticate(mint(server))
+        await stopping(server)
+        assert await extended.hear(speech)
+        assert all(it["event"] != "GOAWAY" for it in extended.messages)
+    await ended(server)
+
+
 async def test_whoever_is_left_at_the_end_of_the_window_is_told(
     start_server: Any, mint: Mint, peer: Any, speech: bytes
 ) -> None:

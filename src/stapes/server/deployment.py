@@ -92,6 +92,8 @@ class Deployment:
         """
         self.draining = True
         window_s = self.settings.drain_window_s
+        if self.settings.keep_transcripts_days != 0:  # else nobody else could go on with them
+            self.live.send_away(window_s)
         try:
             async with asyncio.timeout(window_s + self.settings.drain_timeout_s):
                 await self.live.drain(window_s)

@@ -131,13 +131,16 @@ class LiveSessions:
         numbers = ((session.stream, id_) for id_, (session, _) in self._live.items())
         return [(session_id, number) for number, session_id in numbers if number is not None]
 
+    def send_away(self, within_s: float) -> None:
+        """Tell peers that can go on elsewhere to do so."""
+        for session in list(self._open):
+            session.post(DrainRequested(int(within_s * 1000)))
+
     async def drain(self, window_s: float) -> None:
-        """Tell peers that can go on elsewhere to do so; end every other session after a window.
+        """Let sessions go on for a window, then end those that are left.
 
         What was heard is recognised and kept. Returns when all have ended and their peers know.
         """
-        for session in list(self._open):
-            session.post(DrainRequested(int(window_s * 1000)))
         with suppress(TimeoutError):
             async with asyncio.timeout(window_s):
                 await self._parted()
