@@ -130,8 +130,12 @@ class StreamAccount:
         )
 
     def meter(self, audio_ms: int, speech_ms: int) -> None:
-        """Write down from time to time what was used, should this process be killed."""
-        if time.monotonic() - self._metered_at < METERED_EVERY_S:
+        """Write down from time to time what was used, should this process be killed.
+
+        Not while the database takes nothing: the room is for what no later record replaces.
+        """
+        is_due = time.monotonic() - self._metered_at >= METERED_EVERY_S
+        if not is_due or self._writer.problem is not None:
             return
         self._metered_at = time.monotonic()
         self._writer.put(

@@ -16,7 +16,7 @@ from typing import assert_never
 
 import structlog
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from stapes.errors import (
     ApiError,
@@ -112,6 +112,9 @@ class Pump:
         except Exception:  # a mistake of ours: the peer is told, the others go on
             log.exception("pump failed", session=self._session.session_id)
             self._say_failed()
+            if self._account is not None and self._session.phase is not Phase.CLOSED:
+                session = self._session
+                self._account.close("failed", session.audio_ms, session.speech_ms)
         finally:
             self._let_go()
             await self._part()
@@ -131,7 +134,7 @@ class Pump:
     async def adopt(self, websocket: WebSocket, last_result: int) -> None:
         """Go on with the session on another socket; returns when that is done with."""
         if self.ended.is_set():
-            await websocket.close(GoingAwayError.close_code)
+            await self._refuse(websocket, GoingAwayError())
             return
         if self._connection is not None:
             self._connection.abandon()
@@ -139,6 +142,11 @@ class Pump:
         self.post(Resumed(last_result))
         await connection.left.wait()
         await connection.finish()
+
+    async def _refuse(self, websocket: WebSocket, error: ApiError) -> None:
+        with suppress(WebSocketDisconnect, RuntimeError):  # it may have left meanwhile
+            await websocket.send_text(_error_message(self._session.session_id, error))
+            await websocket.close(error.close_code)
 
     def _begin(self) -> None:
         try:
