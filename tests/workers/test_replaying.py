@@ -29,7 +29,9 @@ from stapes.protocol.events import (
     RecogniserFailed,
     UtteranceArrived,
 )
-from stapes.protocol.heard import UtteranceHeard
+from stapes.protocol.heard import PartialHeard, UtteranceHeard
+from stapes.protocol.words import Word
+from stapes.workers.frames import Report
 from stapes.workers.links import Line, Link
 from stapes.workers.pool import Pool
 from stapes.workers.replaying import MOST_KEPT_BYTES, Ear, Log
@@ -349,3 +351,18 @@ async def test_a_checkpoint_that_cannot_be_read() -> None:
         with pytest.raises(ServiceUnavailableError, match="checkpoint"):
             await pool.take(PARAMS, Inbox().post, Checkpoint(0, b"nonsense"))
         assert pool.live == 0
+
+
+async def test_a_checkpoint_belongs_to_the_last_utterance_of_a_report() -> None:
+    """Also where words of the next one follow it there."""
+    word = Word("a", 0, 100, 1.0)
+    ended = UtteranceHeard((word,), 0, 100, 500, 600)
+    checkpoint = Checkpoint(6400, b"state")
+    items = (ended, ended, PartialHeard((word,), 0))
+    async with running(streams=1, warm=1) as pool:
+        inbox = Inbox()
+        ear = Ear(pool, PARAMS, inbox.post, None)
+        ear.feed(bytes(6400))
+        ear.take_report(Report(items, False, 6400, 100, True, checkpoint))
+    arrived = [event for event in inbox.events if isinstance(event, UtteranceArrived)]
+    assert [event.checkpoint for event in arrived] == [None, checkpoint]

@@ -171,9 +171,11 @@ class Ear:
         """Pass on what is new to the session, the account of the audio last."""
         self._reached = self._reached.beyond(report)
         is_new = self._reached.byte > self._told.byte
-        for index, item in enumerate(report.items, start=1):
-            is_last = index == len(report.items)
+        ended = [at for at, it in enumerate(report.items) if isinstance(it, UtteranceHeard)]
+        for at, item in enumerate(report.items):
             if isinstance(item, UtteranceHeard):
+                # The checkpoint is behind the last of them; words of the next may follow already.
+                is_last = at == ended[-1]
                 answers = report.is_answer and is_last
                 self._post(UtteranceArrived(item, answers, report.checkpoint if is_last else None))
             elif is_new:
