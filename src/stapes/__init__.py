@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ServerRefusedError,
         ServerUnreachableError,
         StapesError,
+        TokenCallbackError,
     )
     from stapes.protocol.resources import CreateRealtimeSessionTokenDetails, RealtimeSessionToken
 
@@ -47,6 +48,7 @@ __all__ = [
     "Session",
     "StapesError",
     "SyncSession",
+    "TokenCallbackError",
     "Word",
     "connect",
     "connect_sync",

@@ -72,6 +72,7 @@ answer, ``protocol/ending.py`` to ``ERROR`` and a close frame.
     └── ClientError                              our own client: server away or refused
         ├── ServerUnreachableError
         ├── ServerRefusedError
+        ├── TokenCallbackError               what fetches tokens failed
         ├── ConnectionLostError              a session that could not be taken up again
         └── BufferOverflowError              more audio than is kept while the server is away
 """
@@ -434,6 +435,10 @@ class ServerRefusedError(ClientError):
         self.code = code
         self.status = status
         super().__init__(message)
+
+
+class TokenCallbackError(ClientError):
+    """What fetches tokens failed; its own error is the cause."""
 
 
 class ConnectionLostError(ClientError):

@@ -12,6 +12,7 @@ from typing import Any
 import jwt
 import pytest
 from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
 
 import stapes
 from stapes import (
@@ -27,6 +28,7 @@ from stapes import (
     ServerRefusedError,
     ServerUnreachableError,
     Session,
+    TokenCallbackError,
     Word,
     connect,
     mint_token,
@@ -200,6 +202,88 @@ async def test_stopping_server_is_left_for_the_next(open_front: Any) -> None:
         await _hear(session, b"\1\2\3")
     assert session.transcript == "010203"
     assert session.reconnects == 1
+    assert stopping.closed == [1006], "it was let go of"
+
+
+async def test_session_begins_where_there_is_room(open_front: Any) -> None:
+    """A server that stops or is full is passed over; that the last one is is told."""
+    stopping, staying = Front(refusals=[STOPPING] * 2), Front()
+    urls = [await open_front(stopping), await open_front(staying)]
+    async with connect(urls, **_options()) as session:
+        await _hear(session, b"\1")
+    assert session.transcript == "01"
+    staying.refusals.append(STOPPING)
+    with pytest.raises(ServerRefusedError, match="503"):
+        async with connect(urls, **_options()):
+            pass
+    assert (len(stopping.queries), len(staying.queries)) == (2, 2)
+
+
+async def test_session_begins_nowhere_else_when_it_is_refused_for_itself(open_front: Any) -> None:
+    """Another server would say the same."""
+    first, second = Front(refusals=[UNAUTHENTICATED]), Front()
+    with pytest.raises(ServerRefusedError, match="401"):
+        async with connect([await open_front(first), await open_front(second)], **_options()):
+            pass
+    assert second.queries == []
+
+
+async def test_nothing_is_left_of_a_session_whose_end_is_cancelled(stand_in: Stand) -> None:
+    """The server does not answer the close: the program gives up, and so does the session."""
+    connected = asyncio.Event()
+    over = asyncio.Event()
+
+    async def behave(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(CONNECT)
+        socket.transport.pause_reading()
+        connected.set()
+        await over.wait()
+
+    url = await stand_in(behave, ping_interval=None, close_timeout=0.1)
+    async with connect(url, **_options()) as session:
+        await connected.wait()
+        closing = asyncio.create_task(session.close())
+        while session._opened.socket.state is not State.CLOSING:
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert session._running.done()
+    over.set()
+
+
+class Unlucky(Exception):
+    """Something of the program's own."""
+
+
+async def test_callback_that_fails_is_called_again(open_front: Any) -> None:
+    """Where tokens come from may be as far away as the server is."""
+    front = Front(cuts=[100])
+    failures: list[Exception] = [Unlucky(), TimeoutError()]
+
+    async def renew() -> RealtimeSessionToken:
+        if failures:
+            raise failures.pop()
+        return TOKEN
+
+    async with connect(await open_front(front), **_options(token_callback=renew)) as session:
+        front.refusals.append(UNAUTHENTICATED)
+        await _hear(session, bytes([1] * 1000))
+    assert session.transcript == "01" * 1000
+    assert failures == []
+
+
+async def test_callback_that_fails_at_the_beginning_is_told() -> None:
+    """With its own error as the cause."""
+
+    def fail() -> str:
+        raise Unlucky
+
+    with pytest.raises(TokenCallbackError, match="Unlucky") as got:
+        async with connect("http://127.0.0.1:1", token_callback=fail):
+            pass
+    assert isinstance(got.value.__cause__, Unlucky)
 
 
 async def test_absent_server_is_passed_over(open_front: Any) -> None:

@@ -46,6 +46,7 @@ async def connect(
     Raises:
         ServerUnreachableError: no server answers, or the connection is lost at once.
         ServerRefusedError: the server said no; with its own code and message.
+        TokenCallbackError: ``token_callback`` failed.
         ClientError: the credential cannot be used, or the answer cannot be read.
     """
     asked = {"encoding": DEFAULT_ENCODING, "isAckEnabled": "true", **(parameters or {})}

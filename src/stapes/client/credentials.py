@@ -11,7 +11,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from stapes.client.profile import Profile, load_private_key, read_profile
-from stapes.errors import ClientError
+from stapes.errors import ClientError, TokenCallbackError
 from stapes.protocol.messages import (
     Authentication,
     CredentialsAuthentication,
@@ -51,12 +51,18 @@ class TokenCredential:
         self._compartment_id = compartment_id
 
     async def authentication(self, url: str) -> Authentication:
-        """The token's, fetched when there is none."""
+        """The token's, fetched when there is none. Raises `TokenCallbackError` too."""
         if self._token is None:
-            assert self._callback is not None
-            fetched = self._callback()
-            self._token = await fetched if inspect.isawaitable(fetched) else fetched
+            self._token = await self._fetch()
         return _token_message(self._token, self._compartment_id)
+
+    async def _fetch(self) -> Token:
+        assert self._callback is not None
+        try:
+            fetched = self._callback()
+            return await fetched if inspect.isawaitable(fetched) else fetched
+        except Exception as error:  # it is the program's own, and may fail as it likes
+            raise TokenCallbackError(f"no token could be fetched: {error!r}") from error
 
     def renew(self) -> bool:
         """Have the next message made with a new token, when there is a way to one."""

@@ -64,15 +64,19 @@ class Dialer:
         self._urls.append(self._urls.pop(0))
 
     async def dial_any(self) -> Opened:
-        """Begin a session at the first server that is there.
+        """Begin a session at the first server that is there and takes it.
 
-        Raises what `dial` raises; `ServerUnreachableError` only when none is there.
+        Raises what `dial` raises: that a server is away, stops or has no room, only of the last.
         """
         for _ in self._urls[1:]:
             try:
                 return await self.dial()
             except ServerUnreachableError:
-                self.move_on()
+                pass
+            except ServerRefusedError as error:
+                if error.status != 503:
+                    raise
+            self.move_on()
         return await self.dial()
 
     async def dial(self, **resume: str) -> Opened:
@@ -81,6 +85,7 @@ class Dialer:
         Raises:
             ServerUnreachableError: no server answers, or the connection is lost at once.
             ServerRefusedError: the server said no; with its own code and message.
+            TokenCallbackError: no token could be fetched.
             ClientError: the credential cannot be used, or the answer cannot be read.
         """
         url = stream_url(self.url, {**self._parameters, **resume})

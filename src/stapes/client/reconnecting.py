@@ -13,6 +13,7 @@ from stapes.errors import (
     ConnectionLostError,
     ServerRefusedError,
     ServerUnreachableError,
+    TokenCallbackError,
 )
 
 PASSING = (409, 429, 503)
@@ -64,7 +65,7 @@ class Redialing:
                     return await self._resume(ledger)
             except TimeoutError:
                 break
-            except ServerUnreachableError as error:
+            except (ServerUnreachableError, TokenCallbackError) as error:
                 cause = error
             except ServerRefusedError as error:
                 if error.status not in PASSING:

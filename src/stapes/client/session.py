@@ -123,10 +123,12 @@ class Session:
 
     async def close(self) -> None:
         """End the session without waiting for what is still to be heard. Safe to call twice."""
-        if self._ledger.is_connected:
-            await self._opened.socket.close()
-        self._running.cancel()
-        await asyncio.wait([self._running])
+        try:
+            if self._ledger.is_connected:
+                await self._opened.socket.close()
+        finally:  # cancelled or not: nothing may go on, and least of all reconnect
+            self._running.cancel()
+            await asyncio.wait([self._running])
 
     async def next_result(self) -> Result | None:
         """The next result; None after the last one. Raises `ClientError` when the session fails."""
@@ -153,6 +155,7 @@ class Session:
     async def _run(self) -> None:
         try:
             while await self._serve(self._opened.socket):
+                self._opened.socket.transport.abort()  # a server that stops may leave it open
                 self._ledger.lost()
                 self._tell()
                 self._opened = await self._redialing.redial(self._ledger)
