@@ -13,6 +13,7 @@ import pytest
 
 from stapes import RealtimeSessionToken
 from stapes.protocol.events import Moved
+from stapes.store import writer as writer_module
 from stapes.store.port import StreamSummary
 from tests.conftest import Served
 from tests.waiting import PATIENCE_S, until
@@ -72,9 +73,14 @@ async def test_a_stream_that_goes_on_is_not_one_too_many(
 
 
 async def test_what_a_server_has_not_written_yet_it_still_knows(
-    start_server: Start, mint: Mint, extended: Any, speech: bytes
+    start_server: Start,
+    mint: Mint,
+    extended: Any,
+    speech: bytes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stream that was left here goes on here behind all its finals, and is not ended again."""
+    monkeypatch.setattr(writer_module, "SHORTEST_PAUSE_S", 2.0)
     server = start_server()
     token = mint(server)
     database = server.home.path / "stapes.db"
@@ -88,10 +94,10 @@ async def test_what_a_server_has_not_written_yet_it_still_knows(
                 pass
             held = server.deployment.live.find(token.session_id)
             assert held is not None
+            await until(lambda: server.deployment.writer.problem is not None)
             server.loop.call_soon_threadsafe(held[0].post, Moved())
             await until(held[0].ended.is_set)
-            await asyncio.sleep(3)  # the writer tries more and more seldom
-            other.execute("ROLLBACK")
+            other.execute("ROLLBACK")  # the writer tries again in a while
     async with extended(server, resume(token.session_id, 0)) as back:
         connect = await back.authenticate(token)
         assert (connect["event"], connect["resultsFrom"]) == ("CONNECT", 1)
