@@ -36,6 +36,7 @@ class Hub:
         cut_at: bytes of a file after which the connection is cut, until it is set to None; from
             then on it answers 503.
         asked: every request: method, path and the first byte that was asked for.
+        targets: what each of them asked for, as it was written.
     """
 
     files: dict[str, bytes]
@@ -46,6 +47,7 @@ class Hub:
     is_silent: bool = False
     headers: list[dict[str, str]] = field(default_factory=list)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
     def listing(self) -> dict[str, object]:
@@ -106,6 +108,7 @@ class _Asked(BaseHTTPRequestHandler):
         hub, path = self.hub, unquote(urlsplit(self.path).path)
         first = int(self.headers.get("Range", "bytes=0-")[len("bytes=") :].partition("-")[0])
         hub.asked.append((self.command, path, first))
+        hub.targets.append(self.requestline.split()[1])  # the path has lost a slash too many
         hub.headers.append(dict(self.headers))
         if hub.is_silent:
             hub.over.wait()

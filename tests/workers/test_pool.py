@@ -8,6 +8,7 @@ import signal
 import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -178,3 +179,19 @@ async def test_workers_do_not_have_the_master_key(monkeypatch: pytest.MonkeyPatc
     assert len(environments) > 1
     for environment in environments:
         assert {name for name in environment if name.startswith("STAPES_")} == {"STAPES_SOMETHING"}
+
+
+def _takes_large_pages(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "THP_enabled:\t1" in status.read_text()
+
+
+@pytest.mark.skipif(not _takes_large_pages(os.getpid()), reason="this system has no large pages")
+async def test_what_is_loaded_lies_in_large_pages_and_what_a_worker_adds_does_not() -> None:
+    """The first is shared; of the second no more than what is used is to be there."""
+    async with running(warm=1) as pool:
+        template, worker = pool.worker_pids
+        environment = psutil.Process(template).environ()
+        assert environment["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+        assert _takes_large_pages(template)
+        await until(lambda: not _takes_large_pages(worker))

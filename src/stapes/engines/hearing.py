@@ -237,15 +237,19 @@ class Listener:
 
     def _note(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
-            words = tuple(self._on_timeline(word) for word in segment.words)
+            words = self._on_timeline(segment.words)
             self._utterance.note(words, is_final=segment.is_final)
 
-    def _on_timeline(self, word: Word) -> Word:
-        offset, now = (sample // SAMPLES_PER_MS for sample in (self._segment_start, self._now))
-        return replace(
-            word,
-            start_ms=min(word.start_ms + offset, now),
-            end_ms=min(word.end_ms + offset, now),
+    def _on_timeline(self, words: Sequence[Word]) -> tuple[Word, ...]:
+        offset, now = self._segment_start // SAMPLES_PER_MS, self._now // SAMPLES_PER_MS
+        return tuple(
+            Word(
+                word.text,
+                min(word.start_ms + offset, now),
+                min(word.end_ms + offset, now),
+                word.confidence,
+            )
+            for word in words
         )
 
     def _judge(self) -> Listening:
@@ -299,6 +303,7 @@ class _Utterance:
         self._ended: tuple[Word, ...] = ()
         self._running: tuple[Word, ...] = ()
         self._shown: list[str] = []
+        self._is_noted = False  # whether words came since it was last asked what changed
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -311,12 +316,15 @@ class _Utterance:
 
     def note(self, words: tuple[Word, ...], *, is_final: bool) -> None:
         """Take what was heard of the running segment; its final words stay."""
-        self._running = words
+        self._running, self._is_noted = words, True
         if is_final:
             self._ended, self._running = self.words, ()
 
     def changed(self) -> bool:
         """Whether the text differs from the last time this was true, and is not empty."""
+        if not self._is_noted:
+            return False
+        self._is_noted = False
         text = [word.text for word in self.words]
         changed = bool(text) and text != self._shown
         if changed:

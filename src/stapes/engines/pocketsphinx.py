@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stapes.engines.port import Capabilities, HearingParams, Pcm, Segment
 from stapes.errors import EngineError
@@ -28,11 +27,9 @@ PRIME_SAMPLES = 4 * RATE_HZ
 PAUSE_SHARE = 0.1
 """Of the loudest sample: what stays below it is taken for a pause."""
 
-USUAL_MEANS = np.array(
-    [
-        [49.0, 0.0, 0.0, 6.0, -6.0, -2.0, -7.0, -2.0, -3.0, 0.0, 0.0, -1.0, 0.0],
-        [47.0, 34.0, -33.0, 41.0, -16.0, -3.0, 14.0, -20.0, 19.0, -11.0, -3.0, 6.0, -14.0],
-    ]
+USUAL_MEANS = (
+    (49.0, 0.0, 0.0, 6.0, -6.0, -2.0, -7.0, -2.0, -3.0, 0.0, 0.0, -1.0, 0.0),
+    (47.0, 34.0, -33.0, 41.0, -16.0, -3.0, 14.0, -20.0, 19.0, -11.0, -3.0, 6.0, -14.0),
 )
 """About the cepstral means of recordings of speech: of full band, and of telephone band."""
 
@@ -82,7 +79,7 @@ class CepstralMean:
 
     def __init__(self, frames: float = 0.0, total: Sequence[float] = (0.0,) * 13) -> None:
         self._frames = frames
-        self._total = np.array(total)
+        self._total = list(total)  # so few numbers are added sooner than arrays are made of them
         self.values = self._mixed()
 
     def __str__(self) -> str:
@@ -92,28 +89,35 @@ class CepstralMean:
     def learn(self, reported: str, pcm: Pcm) -> None:
         """Take in what the decoder reports after ``pcm``, when ``values`` were set before it."""
         frames = _sounding_frames(pcm)
-        mean = np.array([float(value) for value in reported.split(",")])
         fade = min(1.0, MOST_FRAMES / (self._frames + frames + 1))
-        self._total += mean * (_SET_FRAMES + frames) - self.values * _SET_FRAMES
-        self._total *= fade
+        means = map(float, reported.split(","))
+        self._total = [
+            (total + (mean * (_SET_FRAMES + frames) - value * _SET_FRAMES)) * fade
+            for total, mean, value in zip(self._total, means, self.values, strict=True)
+        ]
         self._frames = (self._frames + frames) * fade
         self.values = self._mixed()
 
     @property
     def known(self) -> tuple[float, list[float]]:
         """The frames that were counted, and their sum: what another one is made with."""
-        return self._frames, self._total.tolist()
+        return self._frames, self._total
 
-    def _mixed(self) -> NDArray[np.float64]:
-        mixed: NDArray[np.float64] = self._total + self._usual() * USUAL_FRAMES
-        return mixed / (self._frames + USUAL_FRAMES)
+    def _mixed(self) -> list[float]:
+        weight = self._frames + USUAL_FRAMES
+        return [
+            (total + usual * USUAL_FRAMES) / weight
+            for total, usual in zip(self._total, self._usual(), strict=True)
+        ]
 
-    def _usual(self) -> NDArray[np.float64]:
+    def _usual(self) -> Sequence[float]:
         """The usual mean that is nearer; the lowest cepstra tell the bands apart."""
-        found = self._total / max(self._frames, 1.0)
-        distances = np.abs(USUAL_MEANS - found)[:, 1:4].sum(axis=1)
-        nearer: NDArray[np.float64] = USUAL_MEANS[int(np.argmin(distances))]
-        return nearer
+        found = [total / max(self._frames, 1.0) for total in self._total[1:4]]
+
+        def distance(usual: Sequence[float]) -> float:
+            return sum(abs(one - other) for one, other in zip(usual[1:4], found, strict=True))
+
+        return min(USUAL_MEANS, key=distance)
 
 
 def _sounding_frames(pcm: Pcm) -> float:
@@ -271,10 +275,10 @@ def _peak(pcm: Pcm) -> int:
 def _word(segment: Any, end_ms: int, final: bool) -> Word:
     start = min(segment.start_frame * FRAME_MS, end_ms)
     end = min((segment.end_frame + 1) * FRAME_MS, end_ms)
-    confidence = segment.prob if final else survival(end_ms - end)
-    return Word(
-        _VARIANT.sub("", segment.word), start, end, round(min(max(confidence, 0.0), 1.0), 3)
-    )
+    text = _VARIANT.sub("", segment.word)
+    if final:
+        return Word(text, start, end, round(min(max(segment.prob, 0.0), 1.0), 3))
+    return Word(text, start, end, survival(end_ms - end))
 
 
 def survival(behind_ms: int) -> float:

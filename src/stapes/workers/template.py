@@ -10,6 +10,7 @@ does, however that came.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -18,6 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,7 +32,7 @@ from stapes.protocol.words import Word
 from stapes.workers import worker
 
 REAP_INTERVAL_S = 0.5
-
+PR_SET_THP_DISABLE = 41
 
 Loaded = tuple[Engine, Sequence[Punctuator]]
 
@@ -130,6 +132,7 @@ def _fork(loaded: Loaded, control: socket.socket, descriptor: int) -> None:
 
 def _work(loaded: Loaded, descriptor: int) -> NoReturn:
     """The forked child: serve, then leave without the template's clean-up."""
+    _take_small_pages()
     status = 1
     try:
         with socket.socket(fileno=descriptor) as connection:
@@ -139,6 +142,15 @@ def _work(loaded: Loaded, descriptor: int) -> NoReturn:
         status = 0  # the server went away
     finally:
         os._exit(status)
+
+
+def _take_small_pages() -> None:
+    """What a worker adds comes in small pages, so that it is no more than what is used (prctl(2)).
+
+    What it shares with the template stays in large ones.
+    """
+    with suppress(OSError, AttributeError):  # another system
+        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
 def _reap(control: socket.socket) -> None:
