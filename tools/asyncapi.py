@@ -99,7 +99,8 @@ def asyncapi() -> str:
 
 def _asyncapi() -> dict[str, Any]:
     received = ["Audio", *(model.__name__ for model in INCOMING)]
-    sent = [model.__name__ for model in OUTGOING + EXTENSION]
+    sent = [model.__name__ for model in OUTGOING]
+    extended = [model.__name__ for model in EXTENSION]
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -114,13 +115,18 @@ def _asyncapi() -> dict[str, Any]:
             "stream": {
                 "address": PATH,
                 "description": "One session's stream of audio, and what was heard in it.",
-                "messages": {n: {"$ref": f"#/components/messages/{n}"} for n in received + sent},
+                "messages": {
+                    n: {"$ref": f"#/components/messages/{n}"} for n in received + sent + extended
+                },
                 "bindings": {"ws": {"method": "GET", "query": _query(), "bindingVersion": "0.1.0"}},
             }
         },
         "operations": {
             "hear": _operation("receive", "What a client sends.", received),
             "tell": _operation("send", "What the server sends.", sent),
+            "tellExtended": _operation(
+                "send", f"What it sends with the subprotocol {SUBPROTOCOL} alone.", extended
+            ),
         },
         "components": {"messages": _messages(), "schemas": schemas()},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -54,7 +55,8 @@ def test_every_reference_leads_somewhere() -> None:
 def test_every_message_of_the_server_is_told() -> None:
     """Also those of the extension, and with no field but the listed ones."""
     document = yaml.safe_load(ASYNCAPI)
-    sent = [each["$ref"].rpartition("/")[2] for each in document["operations"]["tell"]["messages"]]
+    told = [document["operations"][name]["messages"] for name in ("tell", "tellExtended")]
+    sent = [each["$ref"].rpartition("/")[2] for each in chain(*told)]
     every = dict.fromkeys([*get_args(Outgoing), *get_args(Extended)])
     assert sent == [model.__name__ for model in every]
     schemas = document["components"]["schemas"]
