@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stapes.cli.terminal import AsJson, HomeFolder
+from stapes.cli.terminal import AsJson, HomeFolder, print_table
 from stapes.errors import ModelError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Name = Annotated[str, typer.Argument(help="Name of the model.", metavar="NAME")]
-# As wide as its widest row: a terminal wraps lines, which a folded cell of a table would not undo.
-TABLE_WIDTH = 200
 
 
 @app.callback()
@@ -214,7 +212,6 @@ def _lines(value: Any) -> list[str]:
 
 
 def _print_table(rows: list[Model], rack: _Rack) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -225,7 +222,7 @@ def _print_table(rows: list[Model], rack: _Rack) -> None:
         table.add_column(heading, no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row, installed=row.name in rack.shelf.models))
-    Console(highlight=False, width=TABLE_WIDTH).print(table)
+    print_table(table)
 
 
 def _cells(row: Model, *, installed: bool) -> list[str]:

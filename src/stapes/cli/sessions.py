@@ -12,7 +12,7 @@ import typer
 
 from stapes.cli.formats import Format, render, to_object
 from stapes.cli.own_store import open_own
-from stapes.cli.terminal import AsJson, HomeFolder
+from stapes.cli.terminal import AsJson, HomeFolder, print_table
 from stapes.errors import StoreError
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from stapes.store.records import FinalHeard
 
 app = typer.Typer(no_args_is_help=False, add_completion=False)
-
-# A session's id alone is longer than most terminals are wide: they wrap it so that it can still be
-# copied in one piece, which a folded cell of a table cannot.
-TABLE_WIDTH = 200
 
 
 @app.callback(invoke_without_command=True)
@@ -115,7 +111,6 @@ def _stream_object(stream: StreamSummary) -> dict[str, Any]:
 
 
 def _print_table(streams: Sequence[StreamSummary]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -134,4 +129,4 @@ def _print_table(streams: Sequence[StreamSummary]) -> None:
             str(stream.stream),
             stream.session_id,
         )
-    Console(highlight=False, width=TABLE_WIDTH).print(table)
+    print_table(table)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 DEFAULT_URL = "http://127.0.0.1:8080"
+WIDEST_TABLE = 2000
 
 ConfigFile = Annotated[
     Path | None,
@@ -36,6 +40,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 def fail(error: Exception | str) -> None:
     """Say in one line on standard error what went wrong."""
     typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as it has to be; a terminal that is narrower wraps its lines.
+
+    An OCID alone is longer than most are wide. Wrapped, it can still be copied in one piece, which
+    a folded cell of a table cannot.
+    """
+    from rich.console import Console
+
+    Console(highlight=False, width=WIDEST_TABLE).print(table)
 
 
 def local_actor() -> str:

@@ -8,9 +8,7 @@ from typing import Any
 
 import typer
 
-# Most rows end with an OCID, which alone is longer than most terminals are wide; the terminal
-# wraps it so that it can still be copied in one piece.
-TABLE_WIDTH = 240
+from stapes.cli.terminal import print_table
 
 
 def print_list(
@@ -26,16 +24,15 @@ def print_list(
 
 
 def _print_table(objects: Sequence[dict[str, Any]], columns: dict[str, str]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for heading in columns.values():
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading)
     for each in objects:
         table.add_row(*(Text(_cell(each[name])) for name in columns))
-    Console(highlight=False, width=TABLE_WIDTH).print(table)
+    print_table(table)
 
 
 def _cell(value: Any) -> str:
