@@ -72,11 +72,34 @@ def test_spare_time(pocketsphinx: PocketSphinxEngine, speech: Pcm) -> None:
     cost = pocketsphinx.capabilities.real_time_factor
     needed_ms = math.ceil(len(speech) / 16 * cost)
     assert len(speech) < PRIME_SAMPLES
-    in_a_hurry = hear(pocketsphinx, speech, spare_ms=0)
+    in_a_hurry = hear(pocketsphinx, speech, spare_ms=1)
     with_time = hear(pocketsphinx, speech, spare_ms=needed_ms)
     assert in_a_hurry[:-1] == with_time[:-1]
     assert in_a_hurry[-1] != with_time[-1]
     assert hear(pocketsphinx, speech, spare_ms=needed_ms - 1) == in_a_hurry
+
+
+def test_no_spare_time(pocketsphinx: PocketSphinxEngine, speech: Pcm) -> None:
+    """A final that is due at once has the words of the last partial, and their chances to be right.
+
+    Audio that ends in a word is searched a second time all the same: the first pass has not come
+    to its end.
+    """
+    quiet = np.zeros(4800, np.int16)
+    *_, last, final = hear(pocketsphinx, np.concatenate((speech, quiet)), spare_ms=0)
+    assert [word.text for word in final.words] == [word.text for word in last.words]
+    assert all(word.confidence <= survival(10_000) for word in final.words)
+    in_a_word = speech[: 16 * final.words[-1].end_ms]
+    assert hear(pocketsphinx, in_a_word, spare_ms=0) == hear(pocketsphinx, in_a_word, spare_ms=1)
+
+
+def test_after_no_spare_time(pocketsphinx: PocketSphinxEngine, speech: Pcm) -> None:
+    """The next segment, and the next stream, find the decoder as after a second pass."""
+    again = np.concatenate((speech, np.zeros(4800, np.int16)))
+    with closing(pocketsphinx.open(HearingParams(spare_ms=0))) as recogniser:
+        both = [[*recogniser.accept(again), *recogniser.drain()][-1] for _ in range(2)]
+    assert all(segment.is_final and segment.words for segment in both)
+    assert hear(pocketsphinx, again, spare_ms=0) == hear(pocketsphinx, again, spare_ms=0)
 
 
 @pytest.mark.parametrize("level", [0, 1500])

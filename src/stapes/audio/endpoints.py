@@ -7,10 +7,16 @@ from dataclasses import dataclass
 SHORTEST_SILENCE_MS = 200
 """Silence that is sure to be one and not the closure of a plosive."""
 
+LETTING_GO_MS = 32
+"""What the voice activity detector still takes for speech after speech has ended, at the least: a
+window of it. It counts as silence (`scripts/bench endpoints`)."""
+
 LONGEST_HANGOVER_MS = 1000
 """Pauses up to this stay in the recogniser: with them it keeps the context of the sentence."""
 
 LONGEST_UTTERANCE_MS = 60_000
+
+_SHORTEST_KNOWN_MS = SHORTEST_SILENCE_MS - LETTING_GO_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +35,28 @@ class Endpointer:
 
     @property
     def hangover_ms(self) -> int:
-        """Silence that ends a speech segment.
+        """What the detector has to take for silence until a speech segment ends.
 
         Half of what ends the utterance, so that the recogniser has the other half for its last
         pass and the final is ready when it is due.
         """
-        return min(max(self.final_silence_ms // 2, SHORTEST_SILENCE_MS), LONGEST_HANGOVER_MS)
+        return min(max(self.final_silence_ms // 2, _SHORTEST_KNOWN_MS), LONGEST_HANGOVER_MS)
 
     @property
     def spare_ms(self) -> int:
         """What a recogniser has left after the end of a segment until the final is due."""
-        return max(self.final_silence_ms, SHORTEST_SILENCE_MS) - self.hangover_ms
+        return self._final_known_ms - self.hangover_ms
 
     def partial_due(self, silence_ms: int) -> bool:
-        """Whether a changed text may be shown after this much silence."""
+        """Whether a changed text may be shown after this much silence, as the detector knows it."""
         if self.partial_silence_ms >= self.final_silence_ms:
             return False
-        return silence_ms >= self.partial_silence_ms
+        return silence_ms >= self.partial_silence_ms - LETTING_GO_MS
 
     def final_due(self, silence_ms: int, length_ms: int) -> bool:
-        """Whether an utterance of this length, with this much silence after it, is over."""
-        enough = max(self.final_silence_ms, SHORTEST_SILENCE_MS)
-        return silence_ms >= enough or length_ms >= self.longest_ms
+        """Whether an utterance of this length, with so much silence known after it, is over."""
+        return silence_ms >= self._final_known_ms or length_ms >= self.longest_ms
+
+    @property
+    def _final_known_ms(self) -> int:
+        return max(self.final_silence_ms - LETTING_GO_MS, _SHORTEST_KNOWN_MS)

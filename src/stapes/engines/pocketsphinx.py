@@ -43,6 +43,10 @@ SEARCH = {"maxhmmpf": 7000, "maxwpf": 50}
 """Models and words searched in a frame at most; the presets are 30,000 and no limit. It saves a
 third of the time, and the words are as good as with the presets (`scripts/bench hearing`)."""
 
+SEARCHED_MS = 150
+"""How long before the end of the audio the last word has to end for the first pass to be trusted
+with it: that pass looks ahead, and has not searched the last 80 ms."""
+
 _SURVIVAL = (
     *((1500, 0.77), (700, 0.75), (500, 0.72), (400, 0.69)),
     *((300, 0.62), (200, 0.58), (150, 0.46), (0, 0.30)),
@@ -153,7 +157,6 @@ class PocketSphinxEngine:
             raise EngineError(f"PocketSphinx has no model for {params.language}")
         if self._open is not None and not self._open.closed:
             raise EngineError("PocketSphinx serves one stream a process, and one is open")
-        self._decoder.reinit_feat()  # nothing of the stream before stays in the front end
         self._open = PocketSphinxRecogniser(self._decoder, params.spare_ms, learnt)
         return self._open
 
@@ -173,6 +176,7 @@ class PocketSphinxRecogniser:
         self._spare_samples = int(spare_ms * RATE_HZ / 1000 / _CAPABILITIES.real_time_factor)
         self._decoder = decoder
         self._samples = 0
+        self._is_searching = False
         self._held: list[Pcm] | None = []
         self._heard = 0
         self._mean = CepstralMean()
@@ -181,7 +185,6 @@ class PocketSphinxRecogniser:
             self._mean = CepstralMean(*known["mean"])
             self._heard = known["heard"]
             self._held = [] if known["is_priming"] else None
-        decoder.set_cmn(str(self._mean))
         self._text = ""
 
     def accept(self, pcm: Pcm) -> Sequence[Segment]:
@@ -191,7 +194,7 @@ class PocketSphinxRecogniser:
         if len(pcm) == 0:
             return ()
         if self._samples == 0:
-            self._decoder.start_utt()
+            self._begin()
         self._samples += len(pcm)
         self._heard += len(pcm)
         self._decoder.process_raw(pcm.tobytes())
@@ -211,12 +214,7 @@ class PocketSphinxRecogniser:
             if self._samples <= self._spare_samples:
                 self._prime()
             self._held = []
-        self._decoder.end_utt()
-        words = self._words(final=True)
-        # The front end tracks noise too. It begins anew with each segment, so that what `learnt`
-        # tells is all there is to know of the past; that takes a tenth of a millisecond.
-        self._decoder.reinit_feat()
-        self._decoder.set_cmn(str(self._mean))
+        words = self._last_words()
         self._samples = 0
         self._text = ""
         return (Segment(words, is_final=True),)
@@ -229,9 +227,32 @@ class PocketSphinxRecogniser:
 
     def close(self) -> None:
         """End the open utterance, so that the decoder is free for the next stream."""
-        if not self.closed and self._samples:
-            self._decoder.end_utt()
+        self._end()
         self.closed = True
+
+    def _begin(self) -> None:
+        """Begin a segment."""
+        self._end()
+        # The front end tracks noise too. It begins anew with each segment, so that what `learnt`
+        # tells is all there is to know of the past; that takes a tenth of a millisecond.
+        self._decoder.reinit_feat()
+        self._decoder.set_cmn(str(self._mean))
+        self._decoder.start_utt()
+        self._is_searching = True
+
+    def _end(self) -> None:
+        """Have the second pass over the segment, unless it was had."""
+        if self._is_searching:
+            self._decoder.end_utt()
+            self._is_searching = False
+
+    def _last_words(self) -> tuple[Word, ...]:
+        """The segment's final words: of the first pass when they are sure and due at once."""
+        words = () if self._spare_samples else self._words(final=False)
+        if words and self._samples * 1000 // RATE_HZ - words[-1].end_ms >= SEARCHED_MS:
+            return words
+        self._end()
+        return self._words(final=True)
 
     def _is_loud(self, pcm: Pcm) -> bool:
         """Whether it is no pause: where speech may just have ended, nothing may take long."""
