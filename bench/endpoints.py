@@ -7,7 +7,7 @@ clocks:
 
 * audio: how much audio after the end of speech the server had heard when it decided.
 * wall: when the final came, of a stream that is sent as it is spoken. It has the way of the last
-  chunk and the decoder's last pass in it.
+  chunk and the decoder's last work in it.
 
 The earliest final and 95 % of them have to lie within the bar by either clock. With a manifest
 the end of speech is told by loudness, which noise and trailing breath make later than a listener

@@ -66,7 +66,7 @@ def test_an_utterance() -> None:
     assert all(isinstance(item, PartialHeard) for item in partials)
     assert [text(item) for item in partials][:3] == ["zero", "zero one", "zero one two"]
     assert isinstance(final, UtteranceHeard)
-    assert final.through_ms == 2048 + 1984  # the first window's end after 2 s
+    assert final.through_ms == 2048 + 1952  # the first window's end after 2 s
     assert final.start_ms == final.words[0].start_ms == 1024 - 480  # the pre-roll
     assert final.end_ms == final.words[-1].end_ms
     assert final.trailing_silence_ms == final.through_ms - final.end_ms
@@ -138,9 +138,9 @@ def test_segments_of_an_utterance() -> None:
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(final.words))
 
 
-@pytest.mark.parametrize(("final_ms", "after_ms"), [(0, 192), (200, 192), (500, 480), (5000, 4992)])
+@pytest.mark.parametrize(("final_ms", "after_ms"), [(0, 160), (200, 160), (500, 480), (5000, 4960)])
 def test_final_thresholds(final_ms: int, after_ms: int) -> None:
-    """A final comes with the first window that completes its silence; 0 means 200 ms.
+    """A final comes with the window that is nearest to its silence; 0 means 200 ms.
 
     One window of the silence has been taken for speech by then.
     """

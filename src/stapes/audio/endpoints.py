@@ -8,15 +8,19 @@ SHORTEST_SILENCE_MS = 200
 """Silence that is sure to be one and not the closure of a plosive."""
 
 LETTING_GO_MS = 32
-"""What the voice activity detector still takes for speech after speech has ended, at the least: a
-window of it. It counts as silence (`scripts/bench endpoints`)."""
+"""What the voice activity detector still takes for speech after speech has ended, about: a window
+of it. It counts as silence (`scripts/bench endpoints`)."""
+
+ROUNDING_MS = 16
+"""Silence is known in whole windows: what ends is ended by the window that is nearest."""
 
 LONGEST_HANGOVER_MS = 1000
 """Pauses up to this stay in the recogniser: with them it keeps the context of the sentence."""
 
 LONGEST_UTTERANCE_MS = 60_000
 
-_SHORTEST_KNOWN_MS = SHORTEST_SILENCE_MS - LETTING_GO_MS
+_EARLIER_MS = LETTING_GO_MS + ROUNDING_MS
+_SHORTEST_KNOWN_MS = SHORTEST_SILENCE_MS - _EARLIER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Endpointer:
         """Whether a changed text may be shown after this much silence, as the detector knows it."""
         if self.partial_silence_ms >= self.final_silence_ms:
             return False
-        return silence_ms >= self.partial_silence_ms - LETTING_GO_MS
+        return silence_ms >= self.partial_silence_ms - _EARLIER_MS
 
     def final_due(self, silence_ms: int, length_ms: int) -> bool:
         """Whether an utterance of this length, with so much silence known after it, is over."""
@@ -59,4 +63,4 @@ class Endpointer:
 
     @property
     def _final_known_ms(self) -> int:
-        return max(self.final_silence_ms - LETTING_GO_MS, _SHORTEST_KNOWN_MS)
+        return max(self.final_silence_ms - _EARLIER_MS, _SHORTEST_KNOWN_MS)

@@ -1,6 +1,6 @@
 """PocketSphinx behind the engine port: English, live, with no download.
 
-The decoder takes about 91 MB; loaded once before a fork, its pages are shared. It decodes with
+The decoder takes about 140 MB; loaded once before a fork, its pages are shared. It decodes with
 the interpreter lock held and keeps one utterance at a time, so a process serves one stream.
 """
 
@@ -43,9 +43,9 @@ SEARCH = {"maxhmmpf": 7000, "maxwpf": 50}
 """Models and words searched in a frame at most; the presets are 30,000 and no limit. It saves a
 third of the time, and the words are as good as with the presets (`scripts/bench hearing`)."""
 
-SEARCHED_MS = 150
-"""How long before the end of the audio the last word has to end for the first pass to be trusted
-with it: that pass looks ahead, and has not searched the last 80 ms."""
+ONE_PASS, TWO_PASSES = "_default", "two passes"
+"""Searches over the same model. The second pass takes about a twentieth of the length of a segment
+when it ends, and of a hundred words it gets one more right."""
 
 _SURVIVAL = (
     *((1500, 0.77), (700, 0.75), (500, 0.72), (400, 0.69)),
@@ -141,7 +141,7 @@ class PocketSphinxEngine:
         try:
             from pocketsphinx import Decoder
 
-            self._decoder = Decoder(samprate=RATE_HZ, cmn="live", loglevel="FATAL", **SEARCH)
+            self._decoder = _load(Decoder)
         except Exception as error:
             raise EngineError(f"PocketSphinx could not be loaded: {error}") from error
         self._open: PocketSphinxRecogniser | None = None
@@ -157,8 +157,23 @@ class PocketSphinxEngine:
             raise EngineError(f"PocketSphinx has no model for {params.language}")
         if self._open is not None and not self._open.closed:
             raise EngineError("PocketSphinx serves one stream a process, and one is open")
+        self._decoder.activate_search(TWO_PASSES if params.spare_ms else ONE_PASS)
+        self._decoder.reinit_feat()  # nothing of the stream before stays in the front end
         self._open = PocketSphinxRecogniser(self._decoder, params.spare_ms, learnt)
         return self._open
+
+
+def _load(decoder_class: Any) -> Any:
+    """The decoder with both searches; the one with two passes has to come last.
+
+    Each search sets up what they share, and the second pass needs the features to be kept.
+    """
+    decoder = decoder_class(
+        samprate=RATE_HZ, cmn="live", loglevel="FATAL", fwdflat=False, **SEARCH
+    )
+    decoder.config["fwdflat"] = True
+    decoder.add_lm(TWO_PASSES, decoder.get_lm(ONE_PASS))
+    return decoder
 
 
 class PocketSphinxRecogniser:
@@ -168,7 +183,8 @@ class PocketSphinxRecogniser:
     built-in one fits few microphones. So the mean of the stream is measured as it goes on, and
     until `PRIME_SAMPLES` of speech have been heard, a segment is decoded once more with the mean
     that was found by then: when that much is full, or when the segment ends before and there is
-    time for it until its final is due.
+    time for it until its final is due. Where finals are due at once, there is no time for the
+    second pass of the search either.
     """
 
     def __init__(self, decoder: Any, spare_ms: int, learnt: bytes = b"") -> None:
@@ -176,7 +192,6 @@ class PocketSphinxRecogniser:
         self._spare_samples = int(spare_ms * RATE_HZ / 1000 / _CAPABILITIES.real_time_factor)
         self._decoder = decoder
         self._samples = 0
-        self._is_searching = False
         self._held: list[Pcm] | None = []
         self._heard = 0
         self._mean = CepstralMean()
@@ -185,6 +200,7 @@ class PocketSphinxRecogniser:
             self._mean = CepstralMean(*known["mean"])
             self._heard = known["heard"]
             self._held = [] if known["is_priming"] else None
+        decoder.set_cmn(str(self._mean))
         self._text = ""
 
     def accept(self, pcm: Pcm) -> Sequence[Segment]:
@@ -194,7 +210,7 @@ class PocketSphinxRecogniser:
         if len(pcm) == 0:
             return ()
         if self._samples == 0:
-            self._begin()
+            self._decoder.start_utt()
         self._samples += len(pcm)
         self._heard += len(pcm)
         self._decoder.process_raw(pcm.tobytes())
@@ -214,7 +230,12 @@ class PocketSphinxRecogniser:
             if self._samples <= self._spare_samples:
                 self._prime()
             self._held = []
-        words = self._last_words()
+        self._decoder.end_utt()
+        words = self._words(final=True)
+        # The front end tracks noise too. It begins anew with each segment, so that what `learnt`
+        # tells is all there is to know of the past; that takes a tenth of a millisecond.
+        self._decoder.reinit_feat()
+        self._decoder.set_cmn(str(self._mean))
         self._samples = 0
         self._text = ""
         return (Segment(words, is_final=True),)
@@ -227,32 +248,9 @@ class PocketSphinxRecogniser:
 
     def close(self) -> None:
         """End the open utterance, so that the decoder is free for the next stream."""
-        self._end()
-        self.closed = True
-
-    def _begin(self) -> None:
-        """Begin a segment."""
-        self._end()
-        # The front end tracks noise too. It begins anew with each segment, so that what `learnt`
-        # tells is all there is to know of the past; that takes a tenth of a millisecond.
-        self._decoder.reinit_feat()
-        self._decoder.set_cmn(str(self._mean))
-        self._decoder.start_utt()
-        self._is_searching = True
-
-    def _end(self) -> None:
-        """Have the second pass over the segment, unless it was had."""
-        if self._is_searching:
+        if not self.closed and self._samples:
             self._decoder.end_utt()
-            self._is_searching = False
-
-    def _last_words(self) -> tuple[Word, ...]:
-        """The segment's final words: of the first pass when they are sure and due at once."""
-        words = () if self._spare_samples else self._words(final=False)
-        if words and self._samples * 1000 // RATE_HZ - words[-1].end_ms >= SEARCHED_MS:
-            return words
-        self._end()
-        return self._words(final=True)
+        self.closed = True
 
     def _is_loud(self, pcm: Pcm) -> bool:
         """Whether it is no pause: where speech may just have ended, nothing may take long."""
