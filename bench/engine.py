@@ -10,7 +10,7 @@
 * voice activity: Silero alone on the same audio, in a process of its own. Its share is taken from
   the service's before the ratio.
 
-Direct call and service run at the same time, so that whatever else the machine does slows both
+Direct calls and service run at the same time, so that whatever else the machine does slows them
 alike, and the medians of three rounds are compared. Memory is the
 proportional set size of all processes of the server, while 1 and while 4 sessions are at the end
 of the same audio.
@@ -56,10 +56,7 @@ def run(arguments: Sequence[str]) -> Report:
     pcm = long_audio(clips, asked.seconds)
     os.environ["STAPES_STREAMS"] = str(STREAMS)
     with own_server() as server:
-        rounds = [
-            {"preset": _in_own_process(_preset_cpu_s, pcm), **cpu_round(server, pcm)}
-            for _ in range(ROUNDS)
-        ]
+        rounds = [cpu_round(server, pcm) for _ in range(ROUNDS)]
         memory_mb = asyncio.run(_memory(server, pcm))
     return _report(len(pcm) / RATE_HZ, rounds, memory_mb)
 
@@ -72,20 +69,31 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def cpu_round(server: OwnServer, pcm: Pcm) -> dict[str, float]:
-    """CPU seconds of direct call, service and voice activity, on the same audio.
+    """CPU seconds of direct calls, service and voice activity, on the same audio.
 
-    The first two at the same time: their ratio is what is asked for, and a core that is busy with
-    something else, too, or is clocked down makes both dearer.
+    ``preset`` is the direct call as PocketSphinx is, ``direct`` that within the service's limits
+    of search. They and the service are heard at the same time: their ratio is what is asked for,
+    and a core that is busy with something else, too, or is clocked down makes each dearer.
     """
     before = cpu_s(server.pid)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
         direct = pool.apply_async(_direct_cpu_s, (pcm,))
+        preset = pool.apply_async(_preset_cpu_s, (pcm,))
         asyncio.run(play(as_server(server), pcm, {}, fast=True))
         time.sleep(SETTLE_S)
         service = cpu_s(server.pid) - before
-        direct_s = direct.get()
-    vad = _in_own_process(_vad_cpu_s, pcm)
-    return {"direct": direct_s, "service": service, "vad": vad}
+        called = {"preset": preset.get(), "direct": direct.get()}
+    return {**called, "service": service, "vad": _in_own_process(_vad_cpu_s, pcm)}
+
+
+def ratios(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The service without voice activity to each direct call, by its name; medians."""
+    return {
+        name: round(
+            statistics.median((each["service"] - each["vad"]) / each[name] for each in rounds), 3
+        )
+        for name in ("preset", "direct")
+    }
 
 
 def _in_own_process(measure: Callable[[Pcm], float], pcm: Pcm) -> float:
@@ -139,10 +147,7 @@ def _report(
     audio_s: float, rounds: Sequence[dict[str, float]], memory_mb: dict[int, float]
 ) -> Report:
     cpu = {name: statistics.median(each[name] for each in rounds) / audio_s for name in rounds[0]}
-    ratio, preset_ratio = (
-        statistics.median((each["service"] - each["vad"]) / each[name] for each in rounds)
-        for name in ("direct", "preset")
-    )
+    ratio = ratios(rounds)
     per_stream = (memory_mb[STREAMS] - memory_mb[1]) / (STREAMS - 1)
     figures: dict[str, Any] = {
         "audio_s": round(audio_s, 1),
@@ -150,15 +155,13 @@ def _report(
         "direct_preset_cpu_s_per_audio_s": round(cpu["preset"], 4),
         "service_cpu_s_per_audio_s": round(cpu["service"], 4),
         "vad_cpu_s_per_audio_s": round(cpu["vad"], 4),
-        "ratio_without_vad": round(ratio, 3),
-        "ratio_without_vad_to_preset": round(preset_ratio, 3),
+        "ratio_without_vad": ratio["direct"],
+        "ratio_without_vad_to_preset": ratio["preset"],
         "pss_mb_by_streams": {str(count): round(mb, 1) for count, mb in memory_mb.items()},
         "pss_mb_per_further_stream": round(per_stream, 1),
     }
     bars = [
-        Bar.at_most(
-            "service without voice activity / direct", round(preset_ratio, 3), HIGHEST_RATIO
-        ),
+        Bar.at_most("service without voice activity / direct", ratio["preset"], HIGHEST_RATIO),
         Bar.at_most("PSS per further stream, MB", round(per_stream, 1), MOST_MB_PER_STREAM),
     ]
     return Report("engine", figures, bars, _table(figures))

@@ -28,7 +28,10 @@ def test_hangover(final_ms: int, hangover_ms: int) -> None:
     ],
 )
 def test_partial(partial_ms: int, final_ms: int, silence_ms: int, due: bool) -> None:
-    """Partials wait for their silence, of which the detector misses a part, and at or above the final threshold there are none."""
+    """Partials wait for their silence, and at or above the final threshold there are none.
+
+    The detector misses a part of the silence.
+    """
     assert Endpointer(partial_ms, final_ms).partial_due(silence_ms) is due
 
 
