@@ -168,9 +168,7 @@ def _load(decoder_class: Any) -> Any:
 
     Each search sets up what they share, and the second pass needs the features to be kept.
     """
-    decoder = decoder_class(
-        samprate=RATE_HZ, cmn="live", loglevel="FATAL", fwdflat=False, **SEARCH
-    )
+    decoder = decoder_class(samprate=RATE_HZ, cmn="live", loglevel="FATAL", fwdflat=False, **SEARCH)
     decoder.config["fwdflat"] = True
     decoder.add_lm(TWO_PASSES, decoder.get_lm(ONE_PASS))
     return decoder
