@@ -153,7 +153,7 @@ def test_partials_after_silence() -> None:
     heard = hear(listener(partial_ms=500), audio(("speech", 1024), ("silence", 3000)))
     first = heard[0]
     assert isinstance(first, PartialHeard)
-    assert first.silence_ms == 480
+    assert first.silence_ms == 512
 
 
 def test_no_partials() -> None:

@@ -16,6 +16,7 @@ from stapes.client.profile import read_profile
 from stapes.engines.scripted import POISON
 from tests.conftest import Served, running_server
 from tests.faults.conftest import CHUNK_BYTES, PARAMETERS, PATIENT, bounded, heard, warm
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("left_clean")
 
@@ -46,9 +47,17 @@ async def heard_while(
             await session.send(audio[at : at + CHUNK_BYTES])
             await session.drain()
             for place in [it for it in happenings if at <= it < at + CHUNK_BYTES]:
+                await until(lambda: has_recovered(server))
                 happenings[place]()
         await session.finish()
     return list(session.finals)
+
+
+def has_recovered(server: Served) -> bool:
+    """Whether every stream has come beyond the place where its last worker died."""
+    pools = server.deployment.pool._pools.values()
+    links = [link for pool in pools for link in list(pool._links) if link.lines]
+    return bool(links) and not any(link.has_suspect for link in links)
 
 
 def signalling(server: Served, number: int) -> Callable[[], None]:

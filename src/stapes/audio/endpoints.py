@@ -52,10 +52,10 @@ class Endpointer:
         return self._final_known_ms - self.hangover_ms
 
     def partial_due(self, silence_ms: int) -> bool:
-        """Whether a changed text may be shown after this much silence, as the detector knows it."""
+        """Whether a changed text may be shown after this much silence."""
         if self.partial_silence_ms >= self.final_silence_ms:
             return False
-        return silence_ms >= self.partial_silence_ms - _EARLIER_MS
+        return silence_ms >= self.partial_silence_ms
 
     def final_due(self, silence_ms: int, length_ms: int) -> bool:
         """Whether an utterance of this length, with so much silence known after it, is over."""
