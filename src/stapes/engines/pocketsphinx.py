@@ -1,6 +1,6 @@
 """PocketSphinx behind the engine port: English, live, with no download.
 
-The decoder takes about 140 MB; loaded once before a fork, its pages are shared. It decodes with
+The decoder takes about 125 MB; loaded once before a fork, its pages are shared. It decodes with
 the interpreter lock held and keeps one utterance at a time, so a process serves one stream.
 """
 
@@ -43,7 +43,7 @@ SEARCH = {"maxhmmpf": 7000, "maxwpf": 50}
 """Models and words searched in a frame at most; the presets are 30,000 and no limit. It saves a
 third of the time, and the words are as good as with the presets (`scripts/bench hearing`)."""
 
-ONE_PASS, TWO_PASSES = "_default", "two passes"
+ONE_PASS, TWO_PASSES = "one pass", "two passes"
 """Searches over the same model. The second pass takes about a twentieth of the length of a segment
 when it ends, and of a hundred words it gets one more right."""
 
@@ -139,9 +139,7 @@ class PocketSphinxEngine:
     def __init__(self) -> None:
         """Load the model. Raises `EngineError`."""
         try:
-            from pocketsphinx import Decoder
-
-            self._decoder = _load(Decoder)
+            self._decoder = _load()
         except Exception as error:
             raise EngineError(f"PocketSphinx could not be loaded: {error}") from error
         self._open: PocketSphinxRecogniser | None = None
@@ -163,14 +161,20 @@ class PocketSphinxEngine:
         return self._open
 
 
-def _load(decoder_class: Any) -> Any:
-    """The decoder with both searches; the one with two passes has to come last.
+def _load() -> Any:
+    """The decoder with both searches over one language model.
 
-    Each search sets up what they share, and the second pass needs the features to be kept.
+    The search with two passes has to come last: each sets up what they share, and the second pass
+    needs the features to be kept. A model that a search gives back is wrapped once more, and slow.
     """
-    decoder = decoder_class(samprate=RATE_HZ, cmn="live", loglevel="FATAL", fwdflat=False, **SEARCH)
-    decoder.config["fwdflat"] = True
-    decoder.add_lm(TWO_PASSES, decoder.get_lm(ONE_PASS))
+    from pocketsphinx import Decoder, NGramModel, get_model_path
+
+    decoder = Decoder(samprate=RATE_HZ, cmn="live", loglevel="FATAL", lm=None, **SEARCH)
+    path = get_model_path("en-us/en-us.lm.bin")
+    language_model = NGramModel(decoder.config, decoder.logmath, path)
+    for name, has_two_passes in ((ONE_PASS, False), (TWO_PASSES, True)):
+        decoder.config["fwdflat"] = has_two_passes
+        decoder.add_lm(name, language_model)
     return decoder
 
 
