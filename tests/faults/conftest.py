@@ -34,6 +34,7 @@ POOLED, MORE = 5, 12
 beside them. SQLite closes no file while another connection of the process holds a lock on it, but
 uses it again."""
 
+SETTLING_S = 10
 LONGEST_S = 2 * PATIENCE_S
 """No fault may hold a session up for longer."""
 
@@ -142,6 +143,9 @@ def left_clean(faulty: Served) -> Iterator[Callable[[], Held]]:
 
     Streams end in their own time, and it is given some.
     """
+    deadline = time.monotonic() + SETTLING_S
+    while not is_settled(faulty) and time.monotonic() < deadline:
+        time.sleep(0.05)
     before = held(faulty)
     yield partial(held, faulty)
     deadline = time.monotonic() + PATIENCE_S
@@ -151,6 +155,14 @@ def left_clean(faulty: Served) -> Iterator[Callable[[], Held]]:
         time.sleep(0.05)
     assert leaks(before, held(faulty)) == []
     assert len(faulty.deployment.live) == 0
+
+
+def is_settled(server: Served) -> bool:
+    """Whether no stream is left of the test before, and every worker that it took is replaced."""
+    pools = server.deployment.pool._pools.values()
+    return not len(server.deployment.live) and all(
+        len(pool._idle) >= min(pool._warm, pool.limit) for pool in pools
+    )
 
 
 def leaks(before: Held, after: Held) -> list[str]:
